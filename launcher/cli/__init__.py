@@ -1,0 +1,88 @@
+"""The command line: parses, asks, renders; decides nothing.
+
+``main`` is the only place that turns errors into lines and exit statuses:
+0 done and true, 1 failed, 2 usage (130 after Ctrl-C, as from a shell).
+Commands import what they need when they run, so that ``--help`` stays quick.
+"""
+
+import os
+import select
+import sys
+from collections.abc import Sequence
+
+import click
+
+from launcher.cli.root import root
+from launcher.cli.text import complain
+from launcher.errors import LauncherError
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status. Nothing a user can cause gives a traceback."""
+    _print_whatever_comes()
+    try:
+        require_platform(sys.platform, hasattr(select, "epoll"))
+        status = _invoke(sys.argv[1:] if arguments is None else arguments)
+        _flush()
+    except LauncherError as error:
+        return _fail(str(error), error.exit_status)
+    except click.ClickException as error:
+        return _fail(error.format_message(), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except BrokenPipeError:
+        _give_up_stdout()
+        return 1
+    except OSError as error:
+        _give_up_stdout()
+        return _fail(describe(error), 1)
+    return status
+
+
+def require_platform(name: str, has_epoll: bool) -> None:
+    """Everything below stands on epoll, /proc and SCM_RIGHTS: say so at once, not half-way."""
+    if name != "linux" or not has_epoll:
+        raise LauncherError(f"needs Linux with epoll; this is {name}")
+
+
+def describe(error: OSError) -> str:
+    """An error nobody foresaw, in one line: what the system said, and about which file."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"{os.fsdecode(error.filename)}: {reason}" if error.filename else reason
+
+
+def _invoke(arguments: Sequence[str]) -> int:
+    """Without click's own ``main``, which prints errors in several lines."""
+    try:
+        with root.make_context("python -m launcher", list(arguments)) as context:
+            return int(root.invoke(context) or 0)
+    except click.exceptions.Exit as done:  # --help and --version
+        return done.exit_code
+
+
+def _fail(message: str, status: int) -> int:
+    complain(message)
+    return status
+
+
+def _print_whatever_comes() -> None:
+    """A name that the terminal's encoding lacks is shown escaped instead of raising."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # None: started with the descriptor closed
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def _flush() -> None:
+    """Now, while a full disk or a closed pipe can still be told."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _give_up_stdout() -> None:
+    """Keep the interpreter from trying to write the rest once more as it exits."""
+    if sys.stdout is not None:
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, sys.stdout.fileno())
+        os.close(devnull)

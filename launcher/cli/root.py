@@ -1,0 +1,84 @@
+"""The group of all commands, each in a module that is imported when it is asked for."""
+
+import difflib
+from importlib import import_module
+from typing import Any
+
+import click
+
+from launcher import __version__
+from launcher.errors import UsageError
+
+__all__ = ["COMMANDS", "IMPLICIT_RUN", "root", "version"]
+
+COMMANDS = {
+    "run": "launcher.cli.run:run",
+    "list": "launcher.cli.clusters:list_clusters",
+    "stop": "launcher.cli.clusters:stop",
+    "sizing": "launcher.cli.sizing:sizing",
+}
+ALIASES = {"ls": "list", "status": "list"}
+
+IMPLICIT_RUN = "launcher.implicit_run"
+"""Key in ``Context.meta``: the command line began with an option, and ``run`` was meant."""
+
+version = click.version_option(__version__, prog_name="launcher", message="%(prog)s %(version)s")
+"""For every command, so that ``--version`` works after it too."""
+
+
+class Root(click.Group):
+    """Finds commands by name; no command means ``run``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put ``run`` in front of options that are not the group's own."""
+        own = {name for option in self.get_params(ctx) for name in option.opts}
+        if not args or (args[0].startswith("-") and args[0] not in own):
+            ctx.meta[IMPLICIT_RUN] = True
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Every command once, in the order of a first day with it."""
+        return list(COMMANDS)
+
+    def get_command(
+        self,
+        ctx: click.Context,  # noqa: ARG002
+        cmd_name: str,
+    ) -> click.Command | None:
+        """Import the command of that name or alias."""
+        place = COMMANDS.get(ALIASES.get(cmd_name, cmd_name))
+        if place is None:
+            return None
+        module, _, attribute = place.partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Refuse an unknown command with what was probably meant: another one, or an app."""
+        if self.get_command(ctx, args[0]) is None:
+            raise UsageError(_no_such_command(args[0]))
+        return super().resolve_command(ctx, args)
+
+
+def _no_such_command(word: str) -> str:
+    nearest = difflib.get_close_matches(word, [*COMMANDS, *ALIASES], n=1)
+    if nearest:
+        return f"no such command {word!r}; did you mean {nearest[0]!r}?"
+    return f"no such command {word!r}; to run an app: python -m launcher run {word}"
+
+
+@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})
+@version
+def root(**_: Any) -> None:
+    """Run a Python web app on every core: a cluster of gunicorn workers.
+
+    Without a command: run, with its options.
+
+    \b
+    python -m launcher run myapp:app -w 4    serve an app in the foreground
+    python -m launcher list                  what runs (also: ls, status)
+    python -m launcher stop myapp            finish the requests, then stop
+    """

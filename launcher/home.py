@@ -1,0 +1,446 @@
+"""The state folder: which clusters there are, and how to reach them.
+
+``LAUNCHER_HOME`` (``~/.launcher``), mode 0700, holds one folder per cluster:
+
+    lock          flock held by the primary; text ``pid starttime``
+    control.sock  where the primary answers (0600)
+    app.json      how to start it again: settings, no environment values
+
+Two questions are kept apart. *May I be this cluster?* is the flock and nothing
+else: the kernel drops it with the primary, however it dies, so a stale folder
+never blocks a start. *Is it running, and as which process?* is for readers, who
+never take the lock (a reader holding it, even shared and for a moment, would
+make a start fail for no reason): they compare the pid and start time in
+``lock`` with /proc. A reused pid has another start time.
+
+Everything is opened relative to a descriptor of its folder and never through a
+symlink, so that nothing planted in a shared place is followed. Only the parents
+of the state folder may be symlinks.
+
+Used by the command line and by the primary; neither gunicorn nor the app is known here.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import socket
+import stat
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+from launcher.errors import LauncherError, UsageError
+from launcher.settings import check_name
+
+__all__ = ["ClusterFolder", "Entry", "Home", "ProcessId", "require_name"]
+
+LOCK = "lock"
+SOCKET = "control.sock"
+APP = "app.json"
+APP_NEW = "app.json.new"
+KNOWN_FILES = (SOCKET, APP_NEW, APP, LOCK)
+"""What may be removed. The lock is last: until then nobody else can claim the folder."""
+
+FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+CONTROL_BACKLOG = 64
+MAX_APP_JSON = 1 << 20
+CLAIM_ATTEMPTS = 100
+"""Each failed one means that another process forgot the folder in between: bounded, not waited."""
+
+
+def require_name(name: str) -> str:
+    """The name, if it may be one; it becomes a path, so every way in comes through here."""
+    try:
+        return check_name(name)
+    except ValueError as error:
+        shown = repr(name if len(name) <= 64 else f"{name[:64]}\N{HORIZONTAL ELLIPSIS}")
+        raise UsageError(f"{shown} {error}") from None
+
+
+class ProcessId(NamedTuple):
+    """A process that cannot be mistaken for a later one with the same pid."""
+
+    pid: int
+    starttime: int
+    """Clock ticks since boot: field 22 of /proc/<pid>/stat, see proc(5)."""
+
+    @classmethod
+    def of(cls, pid: int) -> Self | None:
+        """The living process ``pid``; None if there is none, or only its zombie."""
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                text = file.read()
+        except OSError:
+            return None
+        # Field 2, the name, may hold blanks and parentheses: count from its last one.
+        state, *fields = text[text.rindex(b")") + 2 :].split()
+        return None if state in b"ZX" else cls(pid, int(fields[18]))
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Read the first line of a ``lock`` file; None if it is not one (yet)."""
+        match text.partition("\n")[0].split(" "):
+            case [pid, starttime] if pid.isdecimal() and starttime.isdecimal():
+                return cls(int(pid), int(starttime))
+        return None
+
+    def __str__(self) -> str:
+        return f"{self.pid} {self.starttime}"
+
+    def alive(self) -> bool:
+        """Whether this very process still runs."""
+        return ProcessId.of(self.pid) == self
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the folder of a cluster says about it."""
+
+    name: str
+    process: ProcessId | None
+    """The primary, while it runs."""
+    settings: Mapping[str, Any] | None
+    """``app.json`` as it is, unchecked; None if there is none that can be read."""
+
+    @property
+    def running(self) -> bool:
+        """Whether the primary ran when the entry was read."""
+        return self.process is not None
+
+
+class Home:
+    """The state folder, open. Close it, or use it in ``with``."""
+
+    def __init__(self, path: str, dirfd: int) -> None:
+        """For ``open`` and ``open_existing``; takes ownership of the descriptor."""
+        self.path = path
+        self.dirfd = dirfd
+
+    @classmethod
+    def open(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """The state folder, made if need be. LauncherError if it is not safe or not possible."""
+        path = state_path(environ)
+        with _told(path, "set LAUNCHER_HOME to a folder you can write"):
+            os.makedirs(path, mode=0o700, exist_ok=True)
+            return cls(path, _open_folder(path))
+
+    @classmethod
+    def open_existing(cls, environ: Mapping[str, str] = os.environ) -> Self | None:
+        """The state folder for readers: None where there is none, nothing is made."""
+        path = state_path(environ)
+        try:
+            return cls(path, _open_folder(path))
+        except FileNotFoundError:
+            return None
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self.dirfd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def names(self) -> list[str]:
+        """The clusters that have a folder, running or not, in order."""
+        return sorted(name for name in os.listdir(self.dirfd) if self._is_cluster(name))
+
+    def entry(self, name: str) -> Entry | None:
+        """What is known about a cluster; None if there is none of that name.
+
+        Takes no lock. LauncherError if its folder is not safe.
+        """
+        if not self._is_cluster(require_name(name)):
+            return None
+        with suppress(FileNotFoundError), self._folder(name) as dirfd:
+            process = ProcessId.parse(_read(dirfd, LOCK, 100) or "")
+            living = process if process and process.alive() else None
+            return Entry(name, living, _load_object(_read(dirfd, APP, MAX_APP_JSON)))
+        return None  # forgotten since the first line
+
+    def connect(self, name: str, timeout: float) -> socket.socket:
+        """Connect to the control socket of a cluster; the socket keeps ``timeout`` seconds.
+
+        OSError as connect(2) gives it: nobody there (ENOENT, ECONNREFUSED), or
+        TimeoutError. Through /proc/self/fd, because the path of a unix socket
+        ends at 107 bytes; through O_PATH, because connect(2) follows symlinks.
+        """
+        with self._folder(name) as dirfd:
+            fd = os.open(SOCKET, os.O_PATH | os.O_NOFOLLOW, dir_fd=dirfd)
+        try:
+            if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+                raise ConnectionRefusedError(errno.ECONNREFUSED, "not a socket")
+            return _connect(f"/proc/self/fd/{fd}", timeout)
+        finally:
+            os.close(fd)
+
+    def claim(self, name: str) -> "ClusterFolder":
+        """Become this cluster until ``release`` or the end of the process.
+
+        LauncherError if another process is it, or the folder cannot be used.
+        """
+        path = os.path.join(self.path, require_name(name))
+        with _told(path, "set LAUNCHER_HOME to a folder you can write"):
+            for _ in range(CLAIM_ATTEMPTS):
+                if folder := self._try_claim(name):
+                    return folder
+        raise LauncherError(f"{path}: removed again and again by another process")
+
+    def _try_claim(self, name: str) -> "ClusterFolder | None":
+        """One attempt; None if the folder was forgotten meanwhile.
+
+        Whoever forgets a folder holds its lock, so a lock taken on a file that
+        is still the one in the folder of that name cannot be lost any more.
+        """
+        with suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=self.dirfd)
+        try:
+            folder = ClusterFolder(self, name, _open_folder(self._path(name), name, self.dirfd))
+        except FileNotFoundError:
+            return None
+        try:
+            if folder.take():
+                return folder
+        except BaseException:
+            folder.close()
+            raise
+        folder.close()
+        return None
+
+    def _is_cluster(self, name: str) -> bool:
+        """Only a folder with a lock is one; people may keep other things here."""
+        with suppress(ValueError, OSError):
+            place = f"{check_name(name)}/{LOCK}"
+            return stat.S_ISREG(os.stat(place, dir_fd=self.dirfd, follow_symlinks=False).st_mode)
+        return False
+
+    @contextmanager
+    def _folder(self, name: str) -> Iterator[int]:
+        dirfd = _open_folder(self._path(name), require_name(name), self.dirfd)
+        try:
+            yield dirfd
+        finally:
+            os.close(dirfd)
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.path, name)
+
+
+class ClusterFolder:
+    """The folder of the cluster this process is. Held by the primary.
+
+    In ``with``, leaving releases it, and forgets a cluster that never came as
+    far as ``write_app_json``: a failed start leaves nothing behind.
+    """
+
+    def __init__(self, home: Home, name: str, dirfd: int) -> None:
+        """For ``Home.claim``; takes ownership of the descriptor."""
+        self.name = name
+        self.path = os.path.join(home.path, name)
+        self.dirfd = dirfd
+        self._home = home
+        self._lock_fd = -1
+        self._held = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release(forget=not self._exists(APP))
+
+    def bind_control_socket(self) -> socket.socket:
+        """A listening unix stream socket with mode 0600; ``release`` removes its file.
+
+        Changes the umask for the moment of bind(2), which is the only way not to
+        leave a gap; so only for a process that has one thread.
+        """
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        umask = os.umask(0o177)
+        try:
+            with _told(f"{self.path}/{SOCKET}", "set LAUNCHER_HOME to another file system"):
+                listener.bind(f"/proc/self/fd/{self.dirfd}/{SOCKET}")
+                listener.listen(CONTROL_BACKLOG)
+        except LauncherError:
+            listener.close()
+            raise
+        finally:
+            os.umask(umask)
+        return listener
+
+    def write_app_json(self, settings: Mapping[str, Any]) -> None:
+        """Keep how to start this cluster again: all of the new text or all of the old."""
+        text = json.dumps(settings, indent=1) + "\n"
+        with _told(f"{self.path}/{APP}", "free some space or set LAUNCHER_HOME to another folder"):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+            with open(os.open(APP_NEW, flags, 0o600, dir_fd=self.dirfd), "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(APP_NEW, APP, src_dir_fd=self.dirfd, dst_dir_fd=self.dirfd)
+            os.fsync(self.dirfd)
+
+    def release(self, *, forget: bool) -> None:
+        """Stop being this cluster; ``forget`` its files and folder too. Again: does nothing.
+
+        What others put into the folder stays, and then the folder does too.
+        """
+        if not self._held:
+            return
+        self._held = False
+        for file in KNOWN_FILES if forget else (SOCKET,):
+            with suppress(OSError):
+                os.unlink(file, dir_fd=self.dirfd)
+        if forget:
+            with suppress(OSError):
+                os.rmdir(self.name, dir_fd=self._home.dirfd)
+        self.close()
+
+    def take(self) -> bool:
+        """Take the lock, for ``Home.claim``; False if the folder was forgotten meanwhile."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        try:
+            self._lock_fd = os.open(LOCK, flags, 0o600, dir_fd=self.dirfd)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LauncherError(self._taken()) from None
+        if not self._still_the_one():
+            return False
+        self._write_lock()
+        with suppress(FileNotFoundError):
+            os.unlink(SOCKET, dir_fd=self.dirfd)
+        self._held = True
+        return True
+
+    def close(self) -> None:
+        """Close the descriptors, and with them drop the lock."""
+        for fd in {self.dirfd, self._lock_fd} - {-1}:
+            os.close(fd)
+        self.dirfd = self._lock_fd = -1
+
+    def _taken(self) -> str:
+        holder = ProcessId.parse(_read(self.dirfd, LOCK, 100) or "")
+        who = f" (pid {holder.pid})" if holder else ""
+        return (
+            f"cluster {self.name!r} is already running{who}: choose another --name,"
+            f" or stop it: python -m launcher stop {self.name}"
+        )
+
+    def _still_the_one(self) -> bool:
+        """Whether what is open and locked is what others find under its name."""
+        with suppress(FileNotFoundError):
+            folder = os.stat(self.name, dir_fd=self._home.dirfd, follow_symlinks=False)
+            lock = os.stat(LOCK, dir_fd=self.dirfd, follow_symlinks=False)
+            return os.path.samestat(folder, os.fstat(self.dirfd)) and os.path.samestat(
+                lock, os.fstat(self._lock_fd)
+            )
+        return False
+
+    def _write_lock(self) -> None:
+        """Written over before it is cut, so that a reader never finds an empty file."""
+        text = f"{ProcessId.of(os.getpid())}\n".encode()
+        os.pwrite(self._lock_fd, text, 0)
+        os.ftruncate(self._lock_fd, len(text))
+
+    def _exists(self, file: str) -> bool:
+        with suppress(OSError):
+            os.stat(file, dir_fd=self.dirfd, follow_symlinks=False)
+            return True
+        return False
+
+
+def state_path(environ: Mapping[str, str]) -> str:
+    """The absolute path of the state folder, which need not exist."""
+    path = os.path.expanduser(environ.get("LAUNCHER_HOME") or "~/.launcher")
+    if path.startswith("~"):
+        raise LauncherError("no home folder is known for this user: set LAUNCHER_HOME")
+    return os.path.abspath(path)
+
+
+def _open_folder(path: str, name: str | None = None, dirfd: int | None = None) -> int:
+    """Open a folder that only this user can change; ``path`` is for the message.
+
+    ``name`` in ``dirfd``, or ``path`` itself. FileNotFoundError if there is
+    none; LauncherError if it is not such a folder.
+    """
+    try:
+        fd = os.open(path if name is None else name, FOLDER_FLAGS, dir_fd=dirfd)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _refusal(path, error, "set LAUNCHER_HOME to a folder of your own") from None
+    status = os.fstat(fd)
+    if status.st_uid == os.geteuid() and not status.st_mode & 0o022:
+        return fd
+    os.close(fd)
+    if status.st_uid != os.geteuid():
+        raise LauncherError(
+            f"{path} belongs to user id {status.st_uid}, not to you ({os.geteuid()}):"
+            " set LAUNCHER_HOME to a folder of your own"
+        )
+    raise LauncherError(f"{path} can be written by others: chmod go-w {path}")
+
+
+@contextmanager
+def _told(path: str, advice: str) -> Iterator[None]:
+    """Turn what the system refuses into one line with the path and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise _refusal(path, error, advice) from None
+
+
+def _refusal(path: str, error: OSError, advice: str) -> LauncherError:
+    why = error.strerror
+    if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EEXIST) and os.path.lexists(path):
+        why = "is a symlink" if os.path.islink(path) else "is not a folder"
+    return LauncherError(f"{path}: {why}: {advice}")
+
+
+def _read(dirfd: int, name: str, limit: int) -> str | None:
+    """The text of a small regular file; None if it is anything else. Never blocks."""
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=dirfd)
+    except OSError:
+        return None
+    with open(fd, "rb") as file:
+        regular = stat.S_ISREG(os.fstat(fd).st_mode)
+        data = file.read(limit + 1) if regular else b""
+    return data.decode(errors="replace") if 0 < len(data) <= limit else None
+
+
+def _load_object(text: str | None) -> Mapping[str, Any] | None:
+    """A JSON object, or None: what is damaged is as good as absent."""
+    with suppress(ValueError, RecursionError):
+        value = json.loads(text or "null")
+        return value if isinstance(value, dict) else None
+    return None
+
+
+def _connect(path: str, timeout: float) -> socket.socket:
+    """connect(2) with a deadline.
+
+    A non-blocking connect to a unix socket with a full backlog fails at once
+    instead of being under way; SO_SNDTIMEO makes the kernel do the waiting.
+    """
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        micros = max(1, int(timeout * 1_000_000))
+        timeval = struct.pack("@ll", *divmod(micros, 1_000_000))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
+        client.connect(path)
+        client.settimeout(timeout)
+    except BlockingIOError:
+        client.close()
+        raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)) from None
+    except BaseException:
+        client.close()
+        raise
+    return client

@@ -1,0 +1,104 @@
+"""One end of a connection between two processes of the cluster.
+
+``SOCK_SEQPACKET`` keeps record boundaries, so a record is a message and there
+is no framing; descriptors travel beside it as ``SCM_RIGHTS`` (unix(7)). The
+end of file is how either side learns that the other is dead, at once and with
+no heartbeat. It is only true while nobody else holds the other end: whoever
+forks closes its copies (``pool/arbiter.py``).
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import errno
+import socket
+from collections.abc import Sequence
+
+MAX_MESSAGE = 128 * 1024
+"""Bytes; the kernel refuses records over the socket's send buffer (208 KiB by default)."""
+
+MAX_DESCRIPTORS = 16
+
+# The other side is behind or this user has too many descriptors in flight (unix(7),
+# ETOOMANYREFS): try again later, or another worker.
+_FULL = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS})
+_GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF})
+
+_NONBLOCKING = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+_RECEIVE = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+
+
+class ChannelClosed(Exception):
+    """The other side has closed its end: its process is dead or leaving."""
+
+
+class Channel:
+    """A non-blocking record socket that carries descriptors."""
+
+    __slots__ = ("_buffer", "_sock", "fd")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._buffer = bytearray(MAX_MESSAGE)
+        self.fd = sock.fileno()
+
+    @classmethod
+    def pair(cls) -> tuple[Channel, socket.socket]:
+        """A channel for this process and the bare socket to hand to the other."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        return cls(ours), theirs
+
+    def send(self, record: bytes, descriptors: Sequence[int] = ()) -> bool:
+        """Send one record whole; False when the other side is behind.
+
+        Raises ChannelClosed when the other side is gone.
+        """
+        rights = (
+            [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
+            if descriptors
+            else []
+        )
+        try:
+            self._sock.sendmsg((record,), rights, _NONBLOCKING)
+        except OSError as error:
+            if error.errno in _FULL:
+                return False
+            if error.errno in _GONE:
+                raise ChannelClosed from None
+            raise
+        return True
+
+    def receive(self) -> tuple[bytes, list[int]] | None:
+        """The next record and the descriptors that came with it; None when there is none yet.
+
+        The caller owns the descriptors. Fewer may arrive than were sent when
+        this process has no room for more (MSG_CTRUNC).
+        Raises ChannelClosed at end of file.
+        """
+        try:
+            size, rights, _flags, _ = self._sock.recvmsg_into(
+                (self._buffer,), socket.CMSG_SPACE(4 * MAX_DESCRIPTORS), _RECEIVE
+            )
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if error.errno in _GONE:
+                raise ChannelClosed from None
+            raise
+        if size == 0:
+            raise ChannelClosed
+        descriptors = array.array("i")
+        for level, kind, data in rights:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+        return bytes(memoryview(self._buffer)[:size]), list(descriptors)
+
+    def shut(self) -> None:
+        """Let both sides see end of file; each then closes its end."""
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close this end; the other side sees end of file. Closing twice is fine."""
+        self._sock.close()

@@ -1,0 +1,242 @@
+"""What is said over the channels: one frozen type per message.
+
+A record is one byte that names the type and the message's fields. ``Deal`` is
+sent for every connection and packed by hand; all others are rare and travel as
+JSON, readable in ``strace``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import struct
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+_DEAL = struct.Struct("<cQQQHH")
+
+
+@dataclass(frozen=True, slots=True)
+class Deal:
+    """Primary to worker: a connection to serve; its descriptor comes along.
+
+    ``written`` and ``consumed`` are the bytes sent and read on it so far by
+    the workers that had it before. ``listener`` is the index of the listening
+    socket it came in on.
+    """
+
+    tag: ClassVar[bytes] = b"D"
+    serial: int
+    written: int
+    consumed: int
+    listener: int
+    host: str
+    port: int
+
+    def pack(self) -> bytes:
+        """The record; the host fills what the fixed fields leave."""
+        fixed = (self.serial, self.written, self.consumed, self.listener, self.port)
+        return _DEAL.pack(b"D", *fixed) + self.host.encode()
+
+    @classmethod
+    def unpack(cls, record: bytes) -> Deal:
+        """The message in ``record``."""
+        _, serial, written, consumed, listener, port = _DEAL.unpack_from(record)
+        return cls(serial, written, consumed, listener, record[_DEAL.size :].decode(), port)
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Primary to worker, policy ``kernel`` only: accept from these sockets yourself."""
+
+    tag: ClassVar[bytes] = b"L"
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """Primary to worker: finish what runs, take no more, give back the rest, leave.
+
+    ``final``: the whole cluster stops, so there is nobody to give connections
+    back to; idle ones are closed.
+    """
+
+    tag: ClassVar[bytes] = b"R"
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Worker to primary, first of all: I was forked and have this pid."""
+
+    tag: ClassVar[bytes] = b"H"
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Worker to primary: the app is loaded, deal me connections."""
+
+    tag: ClassVar[bytes] = b"y"
+
+
+@dataclass(frozen=True, slots=True)
+class Retiring:
+    """Worker to primary: I was asked to leave (SIGTERM, the app's wish); deal me no more."""
+
+    tag: ClassVar[bytes] = b"r"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """Worker to primary: these connections are idle and no longer mine; deal them again."""
+
+    tag: ClassVar[bytes] = b"B"
+    serials: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """Worker to primary: this connection has state in my memory, so it cannot travel.
+
+    ``answered``: a part of a response, or another protocol, is on it, so an
+    error page cannot follow; otherwise the client is still owed a response.
+    """
+
+    tag: ClassVar[bytes] = b"P"
+    serial: int
+    answered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unpinned:
+    """Worker to primary: the connection is at a request boundary again."""
+
+    tag: ClassVar[bytes] = b"U"
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Worker to primary: close this connection with a reset; I have done so with mine."""
+
+    tag: ClassVar[bytes] = b"C"
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Primary to pool: fork this worker. Its end of the channel comes along."""
+
+    tag: ClassVar[bytes] = b"S"
+    id: int
+    slot: int
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Pool to primary: a line for the log."""
+
+    tag: ClassVar[bytes] = b"N"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Pool to primary: the app is loaded (or each worker will load it), ready to fork."""
+
+    tag: ClassVar[bytes] = b"l"
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Pool or worker to primary: the app cannot be loaded.
+
+    ``reason`` is one line; ``detail`` the error with the app's own frames.
+    """
+
+    tag: ClassVar[bytes] = b"F"
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnFailed:
+    """Pool to primary: the fork itself failed (EAGAIN, ENOMEM)."""
+
+    tag: ClassVar[bytes] = b"f"
+    id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """Pool to primary: this worker is dead. ``status`` as from wait(2)."""
+
+    tag: ClassVar[bytes] = b"X"
+    id: int
+    pid: int
+    status: int
+
+
+Message = (
+    Deal
+    | Listen
+    | Retire
+    | Hello
+    | Ready
+    | Retiring
+    | Returned
+    | Pinned
+    | Unpinned
+    | Cut
+    | Spawn
+    | Notice
+    | Loaded
+    | Failed
+    | SpawnFailed
+    | Exited
+)
+
+_TYPES: dict[bytes, type[Any]] = {
+    kind.tag: kind
+    for kind in (
+        Listen,
+        Retire,
+        Hello,
+        Ready,
+        Retiring,
+        Returned,
+        Pinned,
+        Unpinned,
+        Cut,
+        Spawn,
+        Notice,
+        Loaded,
+        Failed,
+        SpawnFailed,
+        Exited,
+    )
+}
+
+
+def encode(message: Message) -> bytes:
+    """The record that carries ``message``."""
+    if isinstance(message, Deal):
+        return message.pack()
+    fields = {f.name: getattr(message, f.name) for f in dataclasses.fields(message)}
+    return message.tag + json.dumps(fields).encode()
+
+
+def decode(record: bytes) -> Message:
+    """The message in ``record``, which the other side made with `encode`.
+
+    Both sides are one installation of one version, so a record that does not
+    decode is a defect here and raises ValueError or TypeError.
+    """
+    tag = record[:1]
+    if tag == b"D":
+        return Deal.unpack(record)
+    message: Message = _TYPES[tag](**json.loads(record[1:]))
+    return message

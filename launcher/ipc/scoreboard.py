@@ -1,0 +1,195 @@
+"""What every worker is doing right now, in memory that the primary can read.
+
+A row per worker, a *note* per thread of it. Every field has one writer and
+writing costs nanoseconds; the primary reads a row while it deals and, once
+the worker is dead, to find out what was running. The scoreboard holds only
+what survives a ``kill -9`` in the middle of a write: a note counts from the
+moment its ``state`` is set, which is written last and cleared first.
+
+Layout of a row in 64-bit words: the head, one busy byte per thread, the notes.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from dataclasses import dataclass
+
+ROWS = 1024
+"""Rows there are: 512 workers, and as many again during a reload. Untouched rows cost no memory."""
+
+_WORD = 8
+# The head.
+_TAKEN, _HEARTBEAT, _CONNECTIONS = range(3)
+_HEAD = 8  # words: a cache line
+# A note.
+_STATE, _SERIAL, _STARTED, _WRITTEN, _CONSUMED, _REQUEST, _RESPONSE, _REQUESTS = range(8)
+_NOTE = 8  # words: a cache line
+
+IDLE, RUNNING, RUNNING_SAFE = range(3)
+"""States of a note. *Safe*: the request may be run again (RFC 9110 section 9.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One request as its thread wrote it down.
+
+    ``written`` and ``consumed``: bytes sent and read on the connection before
+    it. ``request_length`` and ``response_length`` are bytes, 0 while unknown.
+    ``started`` is monotonic nanoseconds.
+    """
+
+    serial: int
+    safe: bool
+    started: int
+    written: int
+    consumed: int
+    request_length: int
+    response_length: int
+
+
+def memory_size(threads: int) -> int:
+    """Bytes that a scoreboard for workers of ``threads`` threads takes."""
+    return ROWS * _row_words(threads) * _WORD
+
+
+def create(threads: int) -> int:
+    """A descriptor of fresh memory for a scoreboard (memfd_create(2))."""
+    fd = os.memfd_create("scoreboard", os.MFD_CLOEXEC)
+    os.ftruncate(fd, memory_size(threads))
+    return fd
+
+
+def _busy_words(threads: int) -> int:
+    return -(-threads // 64) * 8  # whole cache lines
+
+
+def _row_words(threads: int) -> int:
+    return _HEAD + _busy_words(threads) + threads * _NOTE
+
+
+class Scoreboard:
+    """The whole memory; hands out rows."""
+
+    def __init__(self, fd: int, threads: int) -> None:
+        self.threads = threads
+        self._map = mmap.mmap(fd, memory_size(threads))
+        self._bytes = memoryview(self._map)
+        self._words = self._bytes.cast("Q")
+
+    def row(self, index: int) -> Row:
+        """The row of one worker."""
+        return Row(self._words, self._bytes, index * _row_words(self.threads), self.threads)
+
+
+class Row:
+    """The row of one worker: the worker writes, the primary reads."""
+
+    __slots__ = ("_busy", "_busy_bytes", "_notes", "_start", "_words", "threads")
+
+    def __init__(self, words: memoryview, raw: memoryview, start: int, threads: int) -> None:
+        self.threads = threads
+        self._words = words
+        self._start = start
+        self._busy = (start + _HEAD) * _WORD
+        self._busy_bytes = raw[self._busy : self._busy + threads]
+        self._notes = start + _HEAD + _busy_words(threads)
+
+    def clear(self) -> None:
+        """Make the row new for another worker (the primary does, before the worker starts)."""
+        for index in range(self._start, self._start + _row_words(self.threads)):
+            self._words[index] = 0
+
+    @property
+    def taken(self) -> int:
+        """Connections the worker has received over its channel."""
+        return self._words[self._start + _TAKEN]
+
+    @taken.setter
+    def taken(self, value: int) -> None:
+        self._words[self._start + _TAKEN] = value
+
+    @property
+    def heartbeat(self) -> int:
+        """When the worker last said it is alive; monotonic nanoseconds."""
+        return self._words[self._start + _HEARTBEAT]
+
+    @heartbeat.setter
+    def heartbeat(self, value: int) -> None:
+        self._words[self._start + _HEARTBEAT] = value
+
+    @property
+    def connections(self) -> int:
+        """Connections the worker accepted itself (policy ``kernel``) and still has."""
+        return self._words[self._start + _CONNECTIONS]
+
+    @connections.setter
+    def connections(self, value: int) -> None:
+        self._words[self._start + _CONNECTIONS] = value
+
+    def busy(self) -> int:
+        """How many threads run a request."""
+        return self._busy_bytes.tobytes().count(1)
+
+    def requests(self) -> int:
+        """How many requests the worker has finished."""
+        first = self._notes + _REQUESTS
+        return sum(self._words[first : first + self.threads * _NOTE : _NOTE])
+
+    def running(self) -> list[Note]:
+        """What the threads are running."""
+        return [note for thread in range(self.threads) if (note := self._note(thread))]
+
+    def _note(self, thread: int) -> Note | None:
+        first = self._notes + thread * _NOTE
+        state, serial, started, written, consumed, request, response, _ = self._words[
+            first : first + _NOTE
+        ]
+        if state == IDLE:
+            return None
+        return Note(serial, state == RUNNING_SAFE, started, written, consumed, request, response)
+
+    def pad(self, thread: int) -> Notepad:
+        """Where one thread of the worker writes."""
+        return Notepad(self._words, self._notes + thread * _NOTE, self._busy_bytes, thread)
+
+
+class Notepad:
+    """Where one thread writes what it does. Only that thread may."""
+
+    __slots__ = ("_busy", "_first", "_thread", "_words")
+
+    def __init__(self, words: memoryview, first: int, busy: memoryview, thread: int) -> None:
+        self._words = words
+        self._first = first
+        self._busy = busy
+        self._thread = thread
+
+    def begin(
+        self, serial: int, safe: bool, now: int, written: int, consumed: int, request_length: int
+    ) -> None:
+        """A request starts (``now``: monotonic nanoseconds; the rest as in `Note`)."""
+        words, first = self._words, self._first
+        self._busy[self._thread] = 1
+        words[first + _SERIAL] = serial
+        words[first + _STARTED] = now
+        words[first + _WRITTEN] = written
+        words[first + _CONSUMED] = consumed
+        words[first + _REQUEST] = request_length
+        words[first + _RESPONSE] = 0
+        words[first + _STATE] = RUNNING_SAFE if safe else RUNNING
+
+    def answer(self, response_length: int) -> None:
+        """The response is made and about to be sent: so many bytes, head and body."""
+        self._words[self._first + _RESPONSE] = response_length
+
+    def free(self) -> None:
+        """The thread will be free at once; what is noted stays."""
+        self._busy[self._thread] = 0
+
+    def end(self) -> None:
+        """The request is finished: answered and consumed."""
+        words, first = self._words, self._first
+        words[first + _STATE] = IDLE
+        words[first + _REQUESTS] += 1
+        self._busy[self._thread] = 0

@@ -1,0 +1,88 @@
+"""What becomes of each connection of a dead worker.
+
+The kernel knows how many bytes the worker wrote on a connection and how many
+it consumed (``primary/accounting.py``). The worker noted in the scoreboard how
+many those were when the request began and how long the response is. The two
+together tell "not begun", "fully answered" and "cut off" apart without a gap,
+because a worker sends the response first and consumes the request after.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from launcher.ipc.scoreboard import Note
+
+LENGTH_UNKNOWN = (1 << 62) - 1
+"""Response length in a note: sending has begun, the end is not known."""
+
+CLOSES = 1 << 62
+"""Flag beside the response length in a note: the connection ends with this response."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Bytes written and consumed on a connection since it was accepted, by the kernel's count."""
+
+    written: int
+    consumed: int
+
+
+class Action(Enum):
+    """What to do with a connection."""
+
+    DEAL = auto()
+    """It is at a request boundary: another worker goes on."""
+    RERUN = auto()
+    """A safe request was running and nothing is sent: another worker runs it again."""
+    ANSWER = auto()
+    """The client is owed a response and gets a complete error (502, 504)."""
+    FINISH = auto()
+    """The last response is complete: close in an orderly way."""
+    CUT = auto()
+    """A part of a response is out: close so that the client can tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``consume`` bytes are to be read off the connection first: the answered request."""
+
+    action: Action
+    consume: int = 0
+
+
+def judge(
+    note: Note | None,
+    figures: Figures | None,
+    *,
+    pinned: bool,
+    answered: bool,
+    rerun: bool,
+    rerun_at: int,
+) -> Verdict:
+    """The fate of one connection of a dead worker.
+
+    ``note``: what the worker ran on it, if anything. ``figures``: None where
+    the kernel does not give them (unix sockets); nothing is guessed then.
+    ``pinned``/``answered``: as the worker said in `Pinned`. ``rerun``: whether
+    safe requests may run again. ``rerun_at``: the consumed offset at which a
+    request of this connection was already run again, -1 if none: that one has
+    now cost two workers.
+    """
+    if pinned:
+        return Verdict(Action.CUT if answered else Action.ANSWER)
+    if note is None:
+        return Verdict(Action.DEAL)
+    length = note.response_length & LENGTH_UNKNOWN
+    if figures is None:
+        return Verdict(Action.CUT if length else Action.ANSWER)
+    sent = figures.written - note.written
+    if sent == 0:
+        may_rerun = rerun and note.safe and figures.consumed == note.consumed != rerun_at
+        return Verdict(Action.RERUN if may_rerun else Action.ANSWER)
+    if sent == length:
+        rest = note.consumed + note.request_length - figures.consumed
+        closes = bool(note.response_length & CLOSES)
+        return Verdict(Action.FINISH if closes else Action.DEAL, max(0, rest))
+    return Verdict(Action.CUT)

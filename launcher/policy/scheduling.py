@@ -1,0 +1,83 @@
+"""Who gets the next connection."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+
+class Candidate(Protocol):
+    """A worker as the scheduling policies see it."""
+
+    @property
+    def slot(self) -> int:
+        """Its place in the ring."""
+
+    @property
+    def connections(self) -> int:
+        """Connections it has, idle ones included."""
+
+    def load(self) -> int:
+        """Requests it runs plus connections dealt to it that it has not taken yet."""
+
+    def has_free_thread(self) -> bool:
+        """Whether it could run one more request at once."""
+
+
+Policy = Callable[[Sequence[Candidate], int, str], int]
+"""``(ring, after, client) -> index``: the ring is not empty and ordered by slot,
+``after`` is the slot dealt to last, ``client`` the address of the client."""
+
+
+def _next_in_ring(ring: Sequence[Candidate], after: int) -> int:
+    for index, worker in enumerate(ring):
+        if worker.slot > after:
+            return index
+    return 0
+
+
+def round_robin(ring: Sequence[Candidate], after: int, client: str) -> int:  # noqa: ARG001
+    """The next in the ring that has a free thread; when none has, the least loaded.
+
+    The field's ``SCHED_RR`` (Node's cluster) with one difference: a worker all
+    of whose threads are busy is passed over while another is free.
+    """
+    size = len(ring)
+    first = _next_in_ring(ring, after)
+    for step in range(size):
+        index = (first + step) % size
+        if ring[index].has_free_thread():
+            return index
+    return min(
+        ((first + step) % size for step in range(size)), key=lambda index: ring[index].load()
+    )
+
+
+def least_busy(ring: Sequence[Candidate], after: int, client: str) -> int:  # noqa: ARG001
+    """The worker that runs the fewest requests, then holds the fewest connections."""
+    size = len(ring)
+    first = _next_in_ring(ring, after)
+    return min(
+        ((first + step) % size for step in range(size)),
+        key=lambda index: (ring[index].load(), ring[index].connections),
+    )
+
+
+def sticky(ring: Sequence[Candidate], after: int, client: str) -> int:  # noqa: ARG001
+    """The same slot for the same client address, while that slot is there.
+
+    Rendezvous hashing (Thaler and Ravishankar, 1998): when a slot comes or
+    goes only its own clients move.
+    """
+    return max(
+        range(len(ring)), key=lambda index: zlib.crc32(f"{client}/{ring[index].slot}".encode())
+    )
+
+
+POLICIES: dict[str, Policy] = {
+    "round-robin": round_robin,
+    "least-busy": least_busy,
+    "sticky": sticky,
+}
+"""By the name on the command line. ``kernel`` is not here: with it nobody chooses."""

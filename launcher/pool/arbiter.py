@@ -1,0 +1,183 @@
+"""gunicorn's arbiter under orders: the primary says which worker to fork and when.
+
+The only subclass of gunicorn's arbiter; every override says why. Policy
+(how many, when again, who is too slow) is the primary's, so what is left is
+what gunicorn does best: fork a worker in order, with its hooks, and reap it.
+``tests/test_gunicorn_seam.py`` names every internal that is overridden.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import select
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from gunicorn.arbiter import Arbiter as GunicornArbiter
+from gunicorn.workers.base import Worker as GunicornWorker
+from setproctitle import setproctitle
+
+from launcher.ipc.boot import Boot
+from launcher.ipc.channel import Channel, ChannelClosed
+from launcher.ipc.messages import Exited, Spawn, SpawnFailed, decode, encode
+from launcher.ipc.scoreboard import Scoreboard
+from launcher.pool.application import Application
+from launcher.worker.orders import Orders
+
+_ORPHAN_GRACE = 4.0
+"""Seconds that workers get to leave by themselves once the primary is gone."""
+
+
+class Arbiter(GunicornArbiter):  # type: ignore[misc]
+    """Forks the workers it is told to and reports how they end."""
+
+    # gunicorn keeps these on the class; an instance of ours owns its own.
+    WORKERS: dict[int, GunicornWorker]
+    LISTENERS: list[socket.socket]
+
+    def __init__(self, app: Application, channel: Channel, scoreboard: int, boot: Boot) -> None:
+        self.WORKERS = {}
+        self.LISTENERS = []
+        self._channel = channel
+        self._boot = boot
+        self._scoreboard = Scoreboard(scoreboard, boot.settings.threads)
+        self._orders: deque[tuple[Spawn, socket.socket]] = deque()
+        self._being_spawned: Orders | None = None
+        super().__init__(app)
+
+    def setup(self, app: Application) -> None:
+        """Overridden: the app is loaded already, or is for the workers to load."""
+        super().setup(app)
+        self._make_worker: Callable[..., GunicornWorker] = self.worker_class
+        self.worker_class = self._worker_with_orders
+
+    def start(self) -> None:
+        """Overridden: gunicorn's opens listeners and writes a pid file, which are the primary's."""
+        self.pid = os.getpid()
+        self.cfg.on_starting(self)
+        self.init_signals()
+        self.cfg.when_ready(self)
+
+    def init_signals(self) -> None:
+        """Overridden: signals wake the same wait that the channel does."""
+        self._wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        # Ctrl-C and gunicorn's controls are not for us; the primary has its own.
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
+        for number in (signal.SIGTERM, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_DFL)
+
+    def run(self) -> NoReturn:
+        """Overridden: gunicorn's wakes once a second and decides; ours waits and obeys."""
+        setproctitle(f"launcher: pool [{self._boot.settings.name}] gen {self._boot.generation}")
+        self.start()
+        # What is loaded is shared with every worker until somebody writes to
+        # it; a collector that never looks at it does not (gc.freeze).
+        gc.collect()
+        gc.freeze()
+        waiting = select.poll()
+        waiting.register(self._channel.fd, select.POLLIN)
+        waiting.register(self._wake_read, select.POLLIN)
+        try:
+            while True:
+                waiting.poll()
+                self._wake_up()
+                self._receive()
+                self.reap_workers()
+                self.manage_workers()
+        except ChannelClosed:
+            self._wait_for_orphans()
+        self.cfg.on_exit(self)
+        raise SystemExit(0)
+
+    def manage_workers(self) -> None:
+        """Overridden: fork what was ordered, nothing else."""
+        while self._orders:
+            spawn, sock = self._orders.popleft()
+            with sock:
+                self._fork(spawn, sock)
+
+    def reap_workers(self) -> None:
+        """Overridden: gunicorn's halts when a worker cannot boot; ours reports every end."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            worker = self.WORKERS.pop(pid, None)
+            if worker:
+                worker.tmp.close()
+                self.cfg.child_exit(self, worker)
+                self._report(Exited(worker.age, pid, status))
+
+    def _receive(self) -> None:
+        while received := self._channel.receive():
+            record, descriptors = received
+            message = decode(record)
+            assert isinstance(message, Spawn)
+            if descriptors:
+                self._orders.append((message, socket.socket(fileno=descriptors[0])))
+            else:  # no room for the descriptor here
+                self._report(SpawnFailed(message.id, "too many open files"))
+
+    def _fork(self, spawn: Spawn, sock: socket.socket) -> None:
+        # gunicorn numbers workers itself, from 1; the primary's ids span pools.
+        self.worker_age = spawn.id - 1
+        self._being_spawned = Orders(
+            id=spawn.id,
+            slot=spawn.slot,
+            generation=self._boot.generation,
+            row=self._scoreboard.row(spawn.row),
+            sock=sock,
+            settings=self._boot.settings,
+            addresses=self._boot.addresses,
+            leave_the_pool=self._leave_the_pool,
+        )
+        try:
+            self.spawn_worker()
+        except OSError as error:
+            self._report(SpawnFailed(spawn.id, error.strerror or str(error)))
+
+    def _worker_with_orders(self, *args: Any) -> GunicornWorker:
+        worker = self._make_worker(*args)
+        worker.orders = self._being_spawned
+        return worker
+
+    def _leave_the_pool(self) -> None:
+        """In a new worker: close what is the pool's, else end of file would lie to the primary."""
+        signal.set_wakeup_fd(-1)
+        os.close(self._wake_read)
+        self._channel.close()
+        for _, sock in self._orders:
+            sock.close()
+
+    def _report(self, message: Exited | SpawnFailed) -> None:
+        with contextlib.suppress(ChannelClosed):  # found out by the next receive
+            self._channel.send(encode(message))
+
+    def _wake_up(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake_read, 4096)
+
+    def _wait_for_orphans(self) -> None:
+        """The workers have seen the same end of file and finish; the stuck are killed."""
+        deadline = time.monotonic() + _ORPHAN_GRACE
+        waiting = select.poll()
+        waiting.register(self._wake_read, select.POLLIN)
+        self.reap_workers()
+        while self.WORKERS and (left := deadline - time.monotonic()) > 0:
+            waiting.poll(left * 1000)
+            self._wake_up()
+            self.reap_workers()
+        for pid in self.WORKERS:
+            os.kill(pid, signal.SIGKILL)

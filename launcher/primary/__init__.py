@@ -1,0 +1,1 @@
+"""What runs in the primary: one thread, one loop, no blocking call, never the app."""

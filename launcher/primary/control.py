@@ -1,0 +1,132 @@
+"""Answers the command line over ``control.sock``. The protocol is ``control/protocol.py``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from launcher.control.protocol import (
+    MAX_REQUEST,
+    ProtocolError,
+    Request,
+    encode,
+    ok,
+    parse_request,
+    refused,
+)
+from launcher.errors import LauncherError
+from launcher.primary.reactor import Reactor
+
+Verb = Callable[[Mapping[str, Any]], Any]
+
+MOST_CLIENTS = 64
+_PATIENCE = 10.0
+"""Seconds that a client gets to send its request and to read the reply."""
+
+_UCRED = struct.Struct("3i")  # unix(7), SO_PEERCRED
+
+
+class _Client:
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.received = b""
+        self.to_send = b""
+        self.answered = False
+
+
+class ControlServer:
+    """Serves the clients of the control socket: one request and one reply each.
+
+    A client is kept after its reply until it closes, so that whoever asked for
+    the cluster's end can wait for ours.
+    """
+
+    def __init__(self, reactor: Reactor, sock: socket.socket, verbs: Mapping[str, Verb]) -> None:
+        self._reactor = reactor
+        self._sock = sock
+        self._verbs = verbs
+        self._clients: dict[int, _Client] = {}
+        sock.setblocking(False)
+        reactor.watch(sock.fileno(), select.EPOLLIN, self._on_connect)
+
+    def close(self) -> None:
+        """Hang up on everybody, which is what those who wait for our end wait for."""
+        for fd in list(self._clients):
+            self._hang_up(fd)
+        self._reactor.forget(self._sock.fileno())
+        self._sock.close()
+
+    def _on_connect(self, _fd: int, _events: int) -> None:
+        try:
+            sock, _ = self._sock.accept()
+        except OSError:
+            return
+        if len(self._clients) >= MOST_CLIENTS or not _is_ours(sock):
+            sock.close()
+            return
+        sock.setblocking(False)
+        fd = sock.fileno()
+        client = self._clients[fd] = _Client(sock)
+        self._reactor.watch(fd, select.EPOLLIN, self._on_event)
+
+        def lose_patience() -> None:
+            if self._clients.get(fd) is client and (not client.answered or client.to_send):
+                self._hang_up(fd)
+
+        self._reactor.call_later(_PATIENCE, lose_patience)
+
+    def _on_event(self, fd: int, _events: int) -> None:
+        client = self._clients[fd]
+        try:
+            if client.to_send:
+                self._send(fd, client)
+            else:
+                self._receive(fd, client)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._hang_up(fd)
+
+    def _receive(self, fd: int, client: _Client) -> None:
+        data = client.sock.recv(MAX_REQUEST + 1)
+        if not data or client.answered:
+            self._hang_up(fd)
+            return
+        client.received += data
+        if b"\n" in client.received or len(client.received) > MAX_REQUEST:
+            client.answered = True
+            line = client.received.partition(b"\n")[0]
+            client.to_send = encode(self._answer(line))
+            self._send(fd, client)
+
+    def _send(self, fd: int, client: _Client) -> None:
+        with contextlib.suppress(BlockingIOError):
+            sent = client.sock.send(client.to_send)
+            client.to_send = client.to_send[sent:]
+        self._reactor.change(fd, select.EPOLLOUT if client.to_send else select.EPOLLIN)
+
+    def _answer(self, line: bytes) -> dict[str, Any]:
+        try:
+            request: Request = parse_request(line)
+            return ok(self._verbs[request.verb](request.args))
+        except ProtocolError as error:
+            return refused(str(error))
+        except LauncherError as error:
+            return refused(str(error), error.exit_status)
+
+    def _hang_up(self, fd: int) -> None:
+        client = self._clients.pop(fd)
+        self._reactor.forget(fd)
+        client.sock.close()
+
+
+def _is_ours(sock: socket.socket) -> bool:
+    """Whether the other side is this user, or root."""
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    _, uid, _ = _UCRED.unpack(credentials)
+    return uid in (0, os.geteuid())

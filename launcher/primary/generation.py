@@ -1,0 +1,106 @@
+"""One load of the app, seen from the primary: the pool process and its workers.
+
+What runs inside the pool is ``pool/``. A pool is started with exec, so it is
+a fresh interpreter: new code, new virtual environment, new environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+
+from launcher.ipc.channel import Channel, ChannelClosed
+from launcher.ipc.boot import PACKAGE_ROOT, Boot
+from launcher.ipc.messages import Spawn, encode
+from launcher.policy.lifecycle import WorkerState
+from launcher.primary.reactor import Timer
+from launcher.primary.worker_handle import WorkerHandle
+from launcher.settings import Settings
+
+
+class Generation:
+    """A pool and the workers it forked. They may outlive it; then nobody forks any more."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.loaded = False
+        """Whether the pool has loaded the app (or left that to its workers)."""
+        self.alive = True
+        """Whether the pool's exit has not been collected yet."""
+        self.workers: dict[int, WorkerHandle] = {}
+        """By id: all that are not dead."""
+        self.deadline: Timer | None = None
+        """Ends the generation when it does not become ready in time."""
+        self.error: str | None = None
+        """Why the app cannot be loaded."""
+        self.channel, self._theirs = Channel.pair()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def can_fork(self) -> bool:
+        """Whether workers can be had from it."""
+        return self.alive and self.loaded
+
+    @property
+    def pid(self) -> int:
+        """The pool's process id."""
+        assert self._process
+        return self._process.pid
+
+    def start(self, settings: Settings, addresses: list[str], scoreboard: int) -> None:
+        """Start the pool. Raises OSError when there is no process to be had."""
+        with self._theirs as theirs, Boot(settings, addresses, self.number).as_file() as boot:
+            passed = (theirs.fileno(), boot.fileno(), scoreboard)
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "launcher.pool", *map(str, passed)],
+                stdin=subprocess.DEVNULL,
+                pass_fds=passed,
+                # Where this package is importable from; the pool itself goes
+                # to the app's folder. The folder we were started in may be gone.
+                cwd=PACKAGE_ROOT,
+                # Ctrl-C is for the primary, which tells the others what to do.
+                process_group=0,
+            )
+
+    def spawn(self, worker: WorkerHandle, theirs: int) -> bool:
+        """Ask the pool to fork ``worker``, whose end of the channel is ``theirs``."""
+        try:
+            sent = self.channel.send(
+                encode(Spawn(worker.id, worker.slot, worker.row_index)), (theirs,)
+            )
+        except ChannelClosed:
+            return False
+        if sent:
+            self.workers[worker.id] = worker
+        return sent
+
+    def online(self) -> list[WorkerHandle]:
+        """The workers that can be dealt connections, by slot."""
+        ready = (w for w in self.workers.values() if w.state is WorkerState.ONLINE)
+        return sorted(ready, key=lambda worker: worker.slot)
+
+    def by_slot(self) -> dict[int, WorkerHandle]:
+        """The workers that hold a slot: all but the retiring ones."""
+        return {w.slot: w for w in self.workers.values() if w.state is not WorkerState.RETIRING}
+
+    def dismiss(self) -> None:
+        """Let the pool go: it reaps what it has and leaves."""
+        self.channel.shut()
+
+    def kill(self) -> None:
+        """End the pool now. Only while its exit has not been collected."""
+        if self.alive and self._process:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
+
+    def gone(self, status: int) -> None:
+        """The pool's exit was collected (``status`` as from wait(2))."""
+        self.alive = False
+        if self._process:
+            self._process.returncode = os.waitstatus_to_exitcode(status)
+        if self.deadline:
+            self.deadline.cancel()
+        self.channel.shut()

@@ -1,0 +1,148 @@
+"""The sockets that the world connects to. Only the primary opens and closes them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+from collections.abc import Iterable
+
+from launcher.errors import LauncherError
+from launcher.settings import BindAddress
+
+_SYSTEMD_FIRST_FD = 3  # sd_listen_fds(3)
+
+
+class Listener:
+    """A listening socket; ``address`` is what it is bound to, as users write it."""
+
+    def __init__(self, sock: socket.socket, unlink: str | None = None) -> None:
+        self.sock = sock
+        self.address = _text(sock)
+        self._unlink = unlink
+        self._inode = os.stat(unlink).st_ino if unlink else 0
+
+    def close(self) -> None:
+        """Close it; a unix socket's file goes too, if it is still ours."""
+        self.sock.close()
+        if self._unlink:
+            with contextlib.suppress(OSError):
+                if os.stat(self._unlink).st_ino == self._inode:
+                    os.unlink(self._unlink)
+
+
+def url(address: str) -> str:
+    """What to type into a browser or curl for an address as users write it."""
+    return address if address.startswith("unix:") else f"http://{address}"
+
+
+def open_listeners(addresses: Iterable[BindAddress], backlog: int) -> list[Listener]:
+    """Listen on every address; what systemd passed (LISTEN_FDS) comes first.
+
+    Raises LauncherError, with nothing left open, when one of them cannot be had.
+    """
+    listeners = _from_systemd(backlog)
+    if listeners:
+        return listeners
+    try:
+        for address in addresses:
+            listeners.append(_open(address, backlog))
+    except OSError as error:
+        for listener in listeners:
+            listener.close()
+        raise LauncherError(f"cannot listen on {address}: {_explain(error)}") from None
+    return listeners
+
+
+def _from_systemd(backlog: int) -> list[Listener]:
+    pid, count = os.environ.pop("LISTEN_PID", ""), os.environ.pop("LISTEN_FDS", "")
+    os.environ.pop("LISTEN_FDNAMES", None)
+    if pid != str(os.getpid()) or not count.isdigit():
+        return []
+    return [_adopt(_SYSTEMD_FIRST_FD + index, backlog) for index in range(int(count))]
+
+
+def _open(address: BindAddress, backlog: int) -> Listener:
+    if address.kind == "fd":
+        return _adopt(address.fd, backlog)
+    if address.kind == "unix":
+        return _open_unix(address.path, backlog)
+    family, _, _, _, target = socket.getaddrinfo(
+        address.host or None,
+        address.port,
+        socket.AF_INET6 if address.kind == "tcp6" else socket.AF_INET,
+        socket.SOCK_STREAM,
+        flags=socket.AI_PASSIVE,
+    )[0]
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(target)
+        return _listen(sock, backlog)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _open_unix(path: str, backlog: int) -> Listener:
+    _remove_stale(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(path)
+        return _listen(sock, backlog, unlink=path)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _remove_stale(path: str) -> None:
+    """Remove the socket file of a server that is gone; leave everything else alone."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            try:
+                probe.connect(path)
+            except ConnectionRefusedError:
+                os.unlink(path)
+
+
+def _adopt(fd: int, backlog: int) -> Listener:
+    sock = socket.socket(fileno=fd)
+    os.set_inheritable(fd, False)
+    if sock.type != socket.SOCK_STREAM:
+        sock.detach()
+        raise OSError(errno.ESOCKTNOSUPPORT, "not a stream socket")
+    return _listen(sock, backlog)
+
+
+def _listen(sock: socket.socket, backlog: int, unlink: str | None = None) -> Listener:
+    if sock.family != socket.AF_UNIX:
+        # Inherited by every accepted socket (tcp(7)): no system call per connection.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.listen(backlog)
+    sock.setblocking(False)
+    return Listener(sock, unlink)
+
+
+def _text(sock: socket.socket) -> str:
+    name = sock.getsockname()
+    if sock.family == socket.AF_INET:
+        return f"{name[0]}:{name[1]}"
+    if sock.family == socket.AF_INET6:
+        return f"[{name[0]}]:{name[1]}"
+    return f"unix:{os.fsdecode(name)}"
+
+
+def _explain(error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return f"{error.strerror}: no such host"
+    if error.errno == errno.EADDRINUSE:
+        return "it is in use; stop what uses it, or choose another with --port or --bind"
+    if error.errno == errno.EACCES:
+        return "permission denied; ports below 1024 need privileges, choose another with --port"
+    return (error.strerror or str(error)).lower()

@@ -1,0 +1,72 @@
+"""What ``list`` shows of a running cluster."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from launcher.policy.lifecycle import WorkerState
+from launcher.primary.primary import Primary
+from launcher.primary.worker_handle import WorkerHandle
+
+
+def report(primary: Primary) -> dict[str, Any]:
+    """The state of the cluster, in the shape that the command line promises."""
+    settings = primary.settings
+    now = primary.reactor.clock()
+    workers = primary.roster.workers()
+    entries = [_worker(worker, now) for worker in workers]
+    entries += [_empty_slot(slot, primary) for slot in primary.empty_slots()]
+    entries.sort(key=lambda entry: (entry["slot"], entry["id"] or 0))
+    in_kernel = sum(worker.row.connections for worker in workers)
+    return {
+        "name": settings.name,
+        "status": str(primary.state),
+        "pid": os.getpid(),
+        "app": settings.app,
+        "bind": [listener.address for listener in primary.listeners],
+        "policy": settings.policy,
+        "generation": primary.current.number if primary.current else 0,
+        "uptime": round(now - primary.started, 1),
+        "workers_wanted": primary.wanted,
+        "sizing": settings.sizing,
+        "connections": len(primary.connections) + in_kernel,
+        "requests": primary.requests_of_the_gone
+        + sum(worker.row.requests() for worker in workers),
+        "restarts": dict(primary.restarts),
+        "error": primary.error,
+        "workers": entries,
+    }
+
+
+def _worker(worker: WorkerHandle, now: float) -> dict[str, Any]:
+    cpu, rss = worker.cpu_and_rss(now)
+    return {
+        "id": worker.id,
+        "slot": worker.slot,
+        "pid": worker.pid,
+        "generation": worker.generation,
+        "status": str(worker.state),
+        "uptime": round(now - worker.since, 1),
+        "requests": worker.row.requests(),
+        "active": worker.row.busy(),
+        "connections": worker.connections,
+        "rss": rss,
+        "cpu": round(cpu, 1),
+    }
+
+
+def _empty_slot(slot: int, primary: Primary) -> dict[str, Any]:
+    return {
+        "id": None,
+        "slot": slot,
+        "pid": None,
+        "generation": primary.current.number if primary.current else 0,
+        "status": str(WorkerState.BACKOFF),
+        "uptime": 0.0,
+        "requests": 0,
+        "active": 0,
+        "connections": 0,
+        "rss": 0,
+        "cpu": 0.0,
+    }

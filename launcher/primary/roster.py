@@ -1,0 +1,235 @@
+"""The processes of the cluster: starts them, hears from them, notices when they end.
+
+Decides nothing: every fact goes to `Events`, which the primary implements.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from launcher.ipc.channel import Channel, ChannelClosed
+from launcher.ipc.messages import (
+    Exited,
+    Failed,
+    Hello,
+    Loaded,
+    Message,
+    Notice,
+    Pinned,
+    Ready,
+    Retiring,
+    Returned,
+    SpawnFailed,
+    Unpinned,
+    decode,
+)
+from launcher.ipc.scoreboard import ROWS, Scoreboard, create
+from launcher.primary.generation import Generation
+from launcher.primary.log import log
+from launcher.primary.reactor import Reactor
+from launcher.primary.worker_handle import WorkerHandle
+from launcher.settings import Settings
+
+
+class Events(Protocol):
+    """What can become known about pools and workers."""
+
+    def pool_loaded(self, generation: Generation) -> None:
+        """The app is loaded; workers can be forked."""
+
+    def app_failed(self, generation: Generation, reason: str, detail: str) -> None:
+        """The app cannot be loaded."""
+
+    def pool_exited(self, generation: Generation, status: int) -> None:
+        """The pool is dead (``status`` as from wait(2)); its workers may live on."""
+
+    def spawn_failed(self, worker: WorkerHandle, reason: str) -> None:
+        """There was no process to be had for this worker."""
+
+    def worker_ready(self, worker: WorkerHandle) -> None:
+        """The worker can be dealt connections."""
+
+    def worker_retires(self, worker: WorkerHandle, reason: str) -> None:
+        """The worker leaves by itself, in an orderly way."""
+
+    def worker_gone(self, worker: WorkerHandle) -> None:
+        """The worker is dead; nothing can be written by it any more."""
+
+    def worker_exited(self, worker: WorkerHandle, status: int) -> None:
+        """How a dead worker ended; comes after `worker_gone`."""
+
+    def worker_said(self, worker: WorkerHandle, message: Returned | Pinned | Unpinned) -> None:
+        """Something about connections it has."""
+
+
+class Roster:
+    """All pools and workers there are, in one table each."""
+
+    def __init__(
+        self, settings: Settings, addresses: list[str], reactor: Reactor, events: Events
+    ) -> None:
+        self.generations: list[Generation] = []
+        """Those whose pool or workers live."""
+        self._settings = settings
+        self._addresses = addresses
+        self._reactor = reactor
+        self._events = events
+        self._scoreboard_fd = create(settings.threads)
+        self._scoreboard = Scoreboard(self._scoreboard_fd, settings.threads)
+        self._free_rows = list(range(ROWS - 1, -1, -1))
+        self._last_id = 0
+        self._last_generation = 0
+        self._exit_awaited: dict[int, WorkerHandle] = {}
+        """By id: the dead whose exit status has not come yet."""
+
+    def workers(self) -> list[WorkerHandle]:
+        """All workers that are not dead, by slot and age."""
+        alive = (w for generation in self.generations for w in generation.workers.values())
+        return sorted(alive, key=lambda worker: (worker.slot, worker.id))
+
+    def launch(self) -> Generation:
+        """Start a pool for the next generation. Raises OSError when it cannot be started."""
+        self._last_generation += 1
+        generation = Generation(self._last_generation)
+        generation.start(self._settings, self._addresses, self._scoreboard_fd)
+        self.generations.append(generation)
+        self._watch(generation.channel, partial(self._heard_pool, generation), lambda: None)
+        return generation
+
+    def spawn(self, generation: Generation, slot: int) -> WorkerHandle | None:
+        """Have a worker forked; None when the pool cannot be asked now."""
+        self._last_id += 1
+        index = self._free_rows.pop()
+        row = self._scoreboard.row(index)
+        row.clear()
+        channel, theirs = Channel.pair()
+        worker = WorkerHandle(
+            self._last_id, slot, generation.number, index, row, channel, self._reactor.clock()
+        )
+        with theirs:
+            asked = generation.spawn(worker, theirs.fileno())
+        if not asked:
+            channel.close()
+            self._free_rows.append(index)
+            return None
+        gone = partial(self._worker_gone, generation, worker)
+        self._watch(channel, partial(self._heard_worker, generation, worker), gone)
+        return worker
+
+    def reap(self) -> None:
+        """Collect every child that has ended: pools, workers whose pool is gone, and,
+        as PID 1, whatever the system gave us."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self._reaped(pid, status)
+
+    def close(self) -> None:
+        """Release the scoreboard."""
+        os.close(self._scoreboard_fd)
+
+    def _reaped(self, pid: int, status: int) -> None:
+        for generation in self.generations:
+            if generation.alive and generation.pid == pid:
+                self._drain(generation.channel, partial(self._heard_pool, generation))
+                generation.gone(status)
+                self._forget_if_empty(generation)
+                self._events.pool_exited(generation, status)
+                return
+            for worker in [*generation.workers.values(), *self._exit_awaited.values()]:
+                if worker.pid == pid:
+                    self._exited(generation, worker, status)
+                    return
+
+    def _heard_pool(self, generation: Generation, message: Message) -> None:
+        match message:
+            case Loaded():
+                generation.loaded = True
+                self._events.pool_loaded(generation)
+            case Failed(reason, detail):
+                self._events.app_failed(generation, reason, detail)
+            case Notice(text):
+                log(text)
+            case SpawnFailed(worker_id, reason):
+                worker = generation.workers.get(worker_id)
+                if worker:
+                    self._worker_gone(generation, worker)
+                    self._exit_awaited.pop(worker_id, None)
+                    self._events.spawn_failed(worker, reason)
+            case Exited(worker_id, pid, status):
+                worker = generation.workers.get(worker_id) or self._exit_awaited.get(worker_id)
+                if worker:
+                    worker.pid = worker.pid or pid
+                    self._exited(generation, worker, status)
+
+    def _heard_worker(
+        self, generation: Generation, worker: WorkerHandle, message: Message
+    ) -> None:
+        match message:
+            case Hello(pid):
+                worker.said_hello(pid)
+            case Ready():
+                worker.ready(self._reactor.clock())
+                self._events.worker_ready(worker)
+            case Failed(reason, detail):
+                self._events.app_failed(generation, reason, detail)
+            case Retiring(reason):
+                self._events.worker_retires(worker, reason)
+            case Returned() | Pinned() | Unpinned():
+                self._events.worker_said(worker, message)
+
+    def _exited(self, generation: Generation, worker: WorkerHandle, status: int) -> None:
+        if worker.id in generation.workers:
+            # A process that the worker started holds its end of the channel open.
+            self._drain(worker.channel, partial(self._heard_worker, generation, worker))
+            self._worker_gone(generation, worker)
+        self._exit_awaited.pop(worker.id, None)
+        self._events.worker_exited(worker, status)
+
+    def _worker_gone(self, generation: Generation, worker: WorkerHandle) -> None:
+        if generation.workers.pop(worker.id, None) is None:
+            return
+        worker.gone()
+        self._exit_awaited[worker.id] = worker
+        self._events.worker_gone(worker)
+        self._free_rows.append(worker.row_index)
+        self._forget_if_empty(generation)
+
+    def _forget_if_empty(self, generation: Generation) -> None:
+        if not generation.alive and not generation.workers:
+            self.generations.remove(generation)
+            for worker in list(self._exit_awaited.values()):
+                if worker.generation == generation.number:
+                    del self._exit_awaited[worker.id]
+
+    def _watch(
+        self, channel: Channel, heard: Callable[[Message], None], closed: Callable[[], None]
+    ) -> None:
+        def readable(_fd: int, _events: int) -> None:
+            if not self._drain(channel, heard):
+                self._reactor.forget(channel.fd)
+                channel.close()
+                closed()
+
+        self._reactor.watch(channel.fd, select.EPOLLIN, readable)
+
+    @staticmethod
+    def _drain(channel: Channel, heard: Callable[[Message], None]) -> bool:
+        """Pass on what has been said; False when the other side is gone."""
+        try:
+            while received := channel.receive():
+                record, descriptors = received
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                heard(decode(record))
+        except ChannelClosed:
+            return False
+        return True

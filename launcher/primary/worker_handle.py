@@ -1,0 +1,148 @@
+"""A worker, seen from the primary. What runs inside it is ``worker/process.py``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+
+from launcher.ipc.channel import Channel, ChannelClosed
+from launcher.ipc.messages import Deal, Message, Retire, encode
+from launcher.ipc.scoreboard import Row
+from launcher.policy.lifecycle import WorkerState, advance
+from launcher.policy.restart import STOOD_UP
+from launcher.primary.connections import Connection
+from launcher.primary.proc import usage
+from launcher.primary.reactor import Timer
+
+
+class WorkerHandle:
+    """The primary's record of one worker: who it is, its channel, what it was dealt."""
+
+    def __init__(
+        self,
+        worker_id: int,
+        slot: int,
+        generation: int,
+        row_index: int,
+        row: Row,
+        channel: Channel,
+        now: float,
+    ) -> None:
+        self.id = worker_id
+        self.slot = slot
+        self.generation = generation
+        self.row_index = row_index
+        self.row = row
+        self.channel = channel
+        self.state = WorkerState.LAUNCHING
+        self.pid: int | None = None
+        self.since = now
+        """When it was started or, later, became ready."""
+        self._was_ready = False
+        self.expected = False
+        """Whether we asked it to leave, so that its end is no crash."""
+        self.deadline: Timer | None = None
+        """Ends the worker when it is late: to say hello, or to leave."""
+        self.connections_by_serial: dict[int, Connection] = {}
+        self._dealt = 0
+        self._pidfd: int | None = None
+        self._cpu_sample = (now, 0.0)
+        self._cpu_percent = 0.0
+
+    def __str__(self) -> str:
+        return f"worker {self.id} (slot {self.slot}, pid {self.pid})"
+
+    @property
+    def connections(self) -> int:
+        """Connections it has, idle ones included."""
+        return len(self.connections_by_serial) + self.row.connections
+
+    def load(self) -> int:
+        """Requests it runs plus connections dealt to it that it has not taken yet."""
+        return self.row.busy() + self._dealt - self.row.taken
+
+    def has_free_thread(self) -> bool:
+        """Whether it could run one more request at once."""
+        return self.load() < self.row.threads
+
+    def said_hello(self, pid: int) -> None:
+        """The worker exists. From here on it can be signalled."""
+        self.pid = pid
+        # The channel is open, so the pid is still the worker's: a pidfd taken
+        # now can never come to mean another process.
+        with contextlib.suppress(OSError):
+            self._pidfd = os.pidfd_open(pid)
+
+    def ready(self, now: float) -> None:
+        """The worker can be dealt connections."""
+        self.state = advance(self.state, WorkerState.ONLINE)
+        self.since = now
+        self._was_ready = True
+        if self.deadline:
+            self.deadline.cancel()
+
+    def stood_up(self, now: float) -> bool:
+        """Whether it has lived: answered a request, or been online for a second."""
+        if not self._was_ready:
+            return False
+        return self.row.requests() > 0 or now - self.since >= STOOD_UP
+
+    def deal(self, connection: Connection) -> bool:
+        """Hand a connection over; False when the worker is behind or gone."""
+        record = Deal(
+            connection.serial,
+            connection.written,
+            connection.consumed,
+            connection.listener,
+            connection.host,
+            connection.port,
+        ).pack()
+        try:
+            if not self.channel.send(record, (connection.fd,)):
+                return False
+        except ChannelClosed:
+            return False  # the end of file is about to say so
+        self._dealt += 1
+        connection.worker = self
+        self.connections_by_serial[connection.serial] = connection
+        return True
+
+    def tell(self, message: Message, descriptors: tuple[int, ...] = ()) -> None:
+        """Send a message; a worker that is gone does not hear it."""
+        with contextlib.suppress(ChannelClosed):
+            self.channel.send(encode(message), descriptors)
+
+    def retire(self, final: bool) -> None:
+        """Ask it to finish what it runs and leave."""
+        if self.state in (WorkerState.LAUNCHING, WorkerState.ONLINE):
+            self.state = advance(self.state, WorkerState.RETIRING)
+        self.expected = True
+        self.tell(Retire(final))
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to exactly this process; nothing happens when it is gone."""
+        if self._pidfd is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
+
+    def gone(self) -> None:
+        """It is dead: release what we held for it, except its connections."""
+        self.state = advance(self.state, WorkerState.GONE)
+        if self.deadline:
+            self.deadline.cancel()
+        self.channel.shut()
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
+
+    def cpu_and_rss(self, now: float) -> tuple[float, int]:
+        """CPU in percent of one core since the last look (at most twice a second), RSS in bytes."""
+        if self.pid is None:
+            return 0.0, 0
+        use = usage(self.pid)
+        then, cpu = self._cpu_sample
+        if now - then >= 0.5:
+            self._cpu_percent = 100 * (use.cpu - cpu) / (now - then)
+            self._cpu_sample = (now, use.cpu)
+        return self._cpu_percent, use.rss

@@ -1,0 +1,250 @@
+"""One connection, from the worker that serves it.
+
+A request is read without being consumed (MSG_PEEK), answered, and only then
+consumed: should this process die in between, the bytes are still in the
+kernel for another worker. All calls carry MSG_DONTWAIT; the file itself stays
+in blocking mode, because an app may use the socket directly
+(``environ["gunicorn.socket"]``) and because the primary shares the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections import deque
+from enum import Enum, auto
+
+from launcher.worker.request import Incoming
+
+_SEND = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+_PEEK = socket.MSG_DONTWAIT | socket.MSG_PEEK
+# tcp(7): with MSG_TRUNC the bytes are dropped in the kernel instead of copied.
+_DROP = socket.MSG_DONTWAIT | socket.MSG_TRUNC
+
+_FILE_BLOCK = 1 << 20
+
+
+class Phase(Enum):
+    """What a parked connection waits for."""
+
+    REQUEST = auto()
+    """The rest of a request that stays in the kernel, or its first byte."""
+    BODY = auto()
+    """The rest of a request that is pulled into this process."""
+    FLUSH = auto()
+    """The client to read the rest of a response."""
+    LINGER = auto()
+    """The client to close; see `Connection.end`."""
+
+
+class FilePart:
+    """A piece of a file that is to be sent. Owns its descriptor."""
+
+    __slots__ = ("fd", "left", "offset")
+
+    def __init__(self, fd: int, offset: int, left: int) -> None:
+        self.fd = fd
+        self.offset = offset
+        self.left = left
+
+
+class Connection:
+    """A socket and where its client stands.
+
+    ``written`` and ``consumed`` count all bytes since it was accepted.
+    ``kept``: the primary keeps a duplicate, so state must be reported and
+    closing is said with shutdown(2).
+    """
+
+    __slots__ = (
+        "closing",
+        "consumed",
+        "continued",
+        "deadline",
+        "fd",
+        "host",
+        "incoming",
+        "kept",
+        "listener",
+        "looked_at",
+        "lowat",
+        "mark",
+        "outgoing",
+        "phase",
+        "pinned",
+        "port",
+        "registered",
+        "requests",
+        "serial",
+        "sock",
+        "started",
+        "written",
+    )
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        serial: int,
+        listener: int,
+        host: str,
+        port: int,
+        written: int = 0,
+        consumed: int = 0,
+        kept: bool = True,
+    ) -> None:
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.serial = serial
+        self.listener = listener
+        self.host = host
+        self.port = port
+        self.written = written
+        self.consumed = consumed
+        self.kept = kept
+        self.phase = Phase.REQUEST
+        self.requests = 0
+        self.registered = False
+        self.pinned = False
+        self.closing = False
+        """Whether to close once everything is sent."""
+        self.continued = False
+        """Whether ``100 Continue`` was sent for the request that is being read."""
+        self.started = 0.0
+        """When the first byte of what is being waited for came; 0: not yet."""
+        self.deadline = float("inf")
+        self.looked_at = 0
+        """Bytes of the head that were there when it was last parsed, in vain."""
+        self.mark = 0
+        """``consumed`` or ``written`` when what is being waited for began."""
+        self.lowat = 1
+        self.incoming: Incoming | None = None
+        self.outgoing: deque[memoryview | FilePart] = deque()
+
+    def peek(self, size: int) -> bytes | None:
+        """What has arrived, left where it is; None: nothing yet; empty: the client has closed.
+
+        Raises ConnectionError when the connection is broken.
+        """
+        try:
+            return self.sock.recv(size, _PEEK)
+        except BlockingIOError:
+            return None
+
+    def pull(self, size: int) -> bytes | None:
+        """As `peek`, but consumed."""
+        try:
+            data = self.sock.recv(size, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
+        self.consumed += len(data)
+        return data
+
+    def drop(self, size: int) -> None:
+        """Consume ``size`` bytes that were peeked before."""
+        while size > 0:
+            dropped = len(self.sock.recv(size, _DROP))
+            self.consumed += dropped
+            size -= dropped
+
+    def wake_at(self, size: int) -> None:
+        """Be readable only when ``size`` bytes are there (socket(7), SO_RCVLOWAT).
+
+        A hint, not a promise: the end of input and a full receive buffer wake too.
+        """
+        if size != self.lowat:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
+            self.lowat = size
+
+    def send(self, data: bytes) -> bool:
+        """Send all of ``data``, or keep the rest for `flush`; whether all is sent.
+
+        Raises ConnectionError when the client is gone.
+        """
+        if self.outgoing:
+            self.outgoing.append(memoryview(data))
+            return False
+        sent = self._send(data)
+        if sent == len(data):
+            return True
+        self.outgoing.append(memoryview(data)[sent:])
+        return False
+
+    def send_file(self, part: FilePart) -> bool:
+        """Send a piece of a file after all that was sent before; as `send`."""
+        self.outgoing.append(part)
+        return self.flush()
+
+    def flush(self) -> bool:
+        """Send more of what is kept; whether all is sent."""
+        while self.outgoing:
+            part = self.outgoing[0]
+            done = self._flush_file(part) if isinstance(part, FilePart) else self._flush_view(part)
+            if not done:
+                return False
+            self.outgoing.popleft()
+        return True
+
+    def unsent(self) -> int:
+        """Bytes in memory that the client has not taken yet."""
+        return sum(len(part) for part in self.outgoing if isinstance(part, memoryview))
+
+    def shut(self) -> None:
+        """Say that no more is coming, in either direction; the primary hears it too."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+    def stop_sending(self) -> None:
+        """Say that no more is coming from here; what the client still sends is read and dropped."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """End with a reset, so that the client cannot take what it has for the whole response."""
+        with contextlib.suppress(OSError):
+            linger_off = b"\1\0\0\0\0\0\0\0"
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_off)
+
+    def release(self) -> None:
+        """Close what this process has of the connection; it may live on elsewhere."""
+        for part in self.outgoing:
+            if isinstance(part, FilePart):
+                os.close(part.fd)
+        self.outgoing.clear()
+        if self.incoming:
+            self.incoming.close()
+            self.incoming = None
+        self.sock.close()
+
+    def _send(self, data: bytes | memoryview) -> int:
+        try:
+            sent = self.sock.send(data, _SEND)
+        except BlockingIOError:
+            return 0
+        self.written += sent
+        return sent
+
+    def _flush_view(self, view: memoryview) -> bool:
+        sent = self._send(view)
+        if sent < len(view):
+            self.outgoing[0] = view[sent:]
+            return False
+        return True
+
+    def _flush_file(self, part: FilePart) -> bool:
+        # sendfile(2) has no MSG_DONTWAIT.
+        self.sock.setblocking(False)
+        try:
+            while part.left:
+                sent = os.sendfile(self.fd, part.fd, part.offset, min(part.left, _FILE_BLOCK))
+                if sent == 0:
+                    raise ConnectionError("the file is shorter than it was")
+                part.offset += sent
+                part.left -= sent
+                self.written += sent
+        except BlockingIOError:
+            return False
+        finally:
+            self.sock.setblocking(True)
+        os.close(part.fd)
+        return True

@@ -1,0 +1,487 @@
+"""The threads of a worker: leader and followers on one epoll.
+
+Every thread waits, takes one event and serves it to its end; there is no
+hand-off, no queue and no thread that only waits. A connection belongs to
+whoever has taken it out of `_parked`, which is a single dict operation, so no
+lock is needed: the kernel gives an EPOLLONESHOT event to one thread, and a
+thread that finds the connection taken leaves it alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from gunicorn.http.errors import NoMoreData, ParseException
+
+from launcher.ipc.channel import Channel, ChannelClosed
+from launcher.ipc.messages import (
+    Cut,
+    Deal,
+    Listen,
+    Pinned,
+    Retire,
+    Returned,
+    Unpinned,
+    decode,
+    encode,
+)
+from launcher.ipc.scoreboard import Notepad
+from launcher.worker import request as requests
+from launcher.worker.connection import Connection, Phase
+from launcher.worker.exchange import Exchange, is_safe
+from launcher.worker.request import IN_KERNEL, Arrived, ChunkScanner, Framing, NeedMore
+
+if TYPE_CHECKING:
+    from launcher.worker.process import Worker
+
+_READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
+_WRITABLE = select.EPOLLOUT | select.EPOLLONESHOT
+
+_FIRST_LOOK = 16 * 1024
+"""Bytes of a first look at a request; nearly all fit."""
+
+# As Apache's mod_reqtimeout: 20 s for a head, and at least 500 bytes a second for a body.
+HEAD_TIMEOUT = 20.0
+BODY_TIMEOUT = 20.0
+SLOWEST = 500.0
+LINGER = 2.0
+
+_LAST_WORDS = 1.0
+"""Seconds that a client who has connected gets for its request when the cluster stops."""
+
+_PULL = 256 * 1024
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_TIMED_OUT = (
+    b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+)
+
+
+class Crew:
+    """The serving threads, the connections they share, and what is to become of those."""
+
+    def __init__(self, worker: Worker, exchange: Exchange) -> None:
+        orders = worker.orders
+        self._worker = worker
+        self._cfg = worker.cfg
+        self._exchange = exchange
+        self._row = orders.row
+        self._keepalive = orders.settings.keepalive
+        self._channel = Channel(orders.sock)
+        self._epoll = select.epoll()
+        self._parked: dict[int, Connection] = {}
+        """By descriptor: who waits for an event. Taken out by whoever serves it."""
+        self._active = [False] * orders.settings.threads
+        self._listeners: dict[int, tuple[socket.socket, int]] = {}
+        self.retiring = False
+        self.final = False
+        self.orphaned = False
+        """Whether the primary is gone."""
+
+    def start(self) -> None:
+        """Start the threads."""
+        self._epoll.register(self._channel.fd, select.EPOLLIN | select.EPOLLONESHOT)
+        for index in range(len(self._active)):
+            threading.Thread(
+                target=self._work, args=(index,), name=f"serving-{index}", daemon=True
+            ).start()
+
+    def tell(self, message: Any) -> None:
+        """Say something to the primary, if it is still there."""
+        with contextlib.suppress(ChannelClosed):
+            self._channel.send(encode(message))
+
+    def finished(self) -> bool:
+        """Whether a retiring worker has nothing left to do."""
+        return not self._parked and not any(self._active)
+
+    def retire(self, final: bool) -> None:
+        """Take no more; return what can travel, or when ``final`` close what is idle."""
+        self.final = self.final or final
+        self.retiring = True
+        for fd, (listener, _) in self._listeners.items():
+            self._epoll.unregister(fd)
+            listener.close()
+        self._listeners.clear()
+        for conn in list(self._parked.values()):
+            if conn.phase is Phase.REQUEST and self._parked.pop(conn.fd, None):
+                self._let_go(conn)
+        self._worker.wake()
+
+    def expire(self, now: float) -> None:
+        """End the waits whose time is up."""
+        for conn in list(self._parked.values()):
+            if conn.deadline <= now and self._parked.pop(conn.fd, None):
+                try:
+                    self._expired(conn, now)
+                except OSError:
+                    self._close(conn)
+
+    # The loop
+
+    def _work(self, index: int) -> None:
+        pad = self._row.pad(index)
+        poll, parked, active = self._epoll.poll, self._parked, self._active
+        while True:
+            for fd, events in poll(-1, 1):
+                active[index] = True
+                conn = parked.pop(fd, None)
+                if conn is not None:
+                    self._attend(conn, events, pad)
+                elif fd == self._channel.fd:
+                    self._receive(pad)
+                elif fd in self._listeners:
+                    self._accept(fd, pad)
+                active[index] = False
+            if self.retiring:
+                self._worker.wake()
+
+    def _attend(self, conn: Connection, events: int, pad: Notepad) -> None:
+        try:
+            match conn.phase:
+                case Phase.REQUEST:
+                    self._on_request(conn, events, pad)
+                case Phase.BODY:
+                    self._on_body(conn, pad)
+                case Phase.FLUSH:
+                    self._on_writable(conn)
+                case Phase.LINGER:
+                    self._on_lingering(conn)
+        except ConnectionError:
+            self._cut(conn)
+        except Exception:  # a defect must not cost the worker a thread
+            self._worker.log.exception("Error serving a connection")
+            self._cut(conn)
+
+    def _receive(self, pad: Notepad) -> None:
+        dealt = []
+        try:
+            while received := self._channel.receive():
+                record, descriptors = received
+                message = decode(record)
+                if isinstance(message, Deal):
+                    dealt += self._accept_deal(message, descriptors)
+                elif isinstance(message, Retire):
+                    self.retire(message.final)
+                elif isinstance(message, Listen):
+                    self._listen(descriptors)
+            self._epoll.modify(self._channel.fd, select.EPOLLIN | select.EPOLLONESHOT)
+        except ChannelClosed:
+            self.orphaned = True
+            self._worker.wake()
+        for conn in dealt[1:]:
+            self._park(conn, _READABLE)
+        for conn in dealt[:1]:
+            self._attend(conn, 0, pad)
+
+    def _accept_deal(self, deal: Deal, descriptors: list[int]) -> list[Connection]:
+        self._row.taken += 1
+        if not descriptors:  # no room for it here (MSG_CTRUNC)
+            self.tell(Returned([deal.serial]))
+            return []
+        family = _family(self._worker.orders.addresses[deal.listener])
+        # With all three given, Python asks the kernel nothing.
+        sock = socket.socket(family, socket.SOCK_STREAM, 0, fileno=descriptors[0])
+        conn = Connection(
+            sock, deal.serial, deal.listener, deal.host, deal.port, deal.written, deal.consumed
+        )
+        conn.deadline = time.monotonic() + max(self._keepalive, HEAD_TIMEOUT)
+        return [conn]
+
+    def _listen(self, descriptors: list[int]) -> None:
+        for index, fd in enumerate(descriptors):
+            listener = socket.socket(fileno=fd)
+            listener.setblocking(False)
+            self._listeners[fd] = (listener, index)
+            self._epoll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+
+    def _accept(self, fd: int, pad: Notepad) -> None:
+        listener, index = self._listeners[fd]
+        try:
+            sock, address = listener.accept()
+        except OSError:  # taken by another worker, or died in the backlog, or no room
+            return
+        sock.setblocking(True)
+        host, port = address[:2] if isinstance(address, tuple) else ("", 0)
+        conn = Connection(sock, 0, index, host, port, kept=False)
+        conn.deadline = time.monotonic() + max(self._keepalive, HEAD_TIMEOUT)
+        self._row.connections += 1
+        self._attend(conn, 0, pad)
+
+    # A request that stays in the kernel until it is answered
+
+    def _on_request(self, conn: Connection, events: int, pad: Notepad) -> None:
+        data = conn.peek(_FIRST_LOOK)
+        if data is not None and len(data) == _FIRST_LOOK:
+            data = conn.peek(IN_KERNEL)
+        if data is None:
+            self._park(conn, _READABLE)
+            return
+        if not data:
+            self._close(conn)
+            return
+        if not conn.started:
+            conn.started = time.monotonic()
+            conn.deadline = conn.started + HEAD_TIMEOUT
+        ended = bool(events & select.EPOLLRDHUP)
+        if not ended and not requests.may_be_complete(data, conn.looked_at):
+            self._wait_for_more(conn, data)
+            return
+        number = 1 if conn.consumed == 0 else conn.requests + 2
+        try:
+            arrived = requests.parse(data, ended, self._cfg, (conn.host, conn.port), number)
+        except NeedMore:
+            self._wait_for_more(conn, data)
+        except (NoMoreData, StopIteration):
+            self._close(conn)
+        except ParseException as error:
+            self._refuse(conn, error)
+        else:
+            self._on_head(conn, arrived, len(data), ended, pad)
+
+    def _wait_for_more(self, conn: Connection, data: bytes) -> None:
+        conn.looked_at = len(data)
+        conn.wake_at(len(data) + 1)
+        self._park(conn, _READABLE)
+
+    def _on_head(
+        self, conn: Connection, arrived: Arrived, size: int, ended: bool, pad: Notepad
+    ) -> None:
+        if not arrived.fits_the_kernel():
+            self._pull_in(conn, arrived, pad)
+        elif size >= arrived.size:
+            self._serve(conn, arrived, pad, more=size > arrived.size)
+        elif ended:
+            self._close(conn)
+        elif conn.lowat >= arrived.size:  # woken early: the receive buffer is full before that
+            self._pull_in(conn, arrived, pad)
+        else:
+            self._continue(conn, arrived)
+            conn.deadline = time.monotonic() + BODY_TIMEOUT + arrived.length / SLOWEST
+            conn.wake_at(arrived.size)
+            self._park(conn, _READABLE)
+
+    def _continue(self, conn: Connection, arrived: Arrived) -> None:
+        """Tell a client that asked first to send its body (RFC 9110 section 10.1.1)."""
+        if arrived.request._expected_100_continue and not conn.continued:
+            conn.continued = True
+            conn.send(_CONTINUE)
+
+    # A request that is too large to stay there
+
+    def _pull_in(self, conn: Connection, arrived: Arrived, pad: Notepad) -> None:
+        self._pin(conn, answered=False)
+        conn.incoming = requests.Incoming(arrived)
+        conn.drop(arrived.head)
+        self._continue(conn, arrived)
+        conn.phase = Phase.BODY
+        conn.started = time.monotonic()
+        conn.mark = conn.consumed
+        conn.wake_at(1)
+        self._on_body(conn, pad)
+
+    def _on_body(self, conn: Connection, pad: Notepad) -> None:
+        incoming = conn.incoming
+        assert incoming
+        while not incoming.complete:
+            data = conn.peek(_PULL)
+            if data is None:
+                conn.deadline = conn.started + BODY_TIMEOUT + (conn.consumed - conn.mark) / SLOWEST
+                self._park(conn, _READABLE)
+                return
+            if not data:
+                self._close(conn)
+                return
+            used = incoming.belongs(data)
+            try:
+                incoming.take(data[:used])
+            except OSError as error:  # the disk is full
+                self._refuse(conn, error)
+                return
+            conn.drop(used)
+        try:
+            arrived = incoming.finish()
+        except (ParseException, NoMoreData) as error:
+            self._refuse(conn, error)
+            return
+        self._serve(conn, arrived, pad, more=False)
+
+    # Serving
+
+    def _serve(self, conn: Connection, arrived: Arrived, pad: Notepad, more: bool) -> None:
+        """Run a complete request. ``more``: another may have begun behind it."""
+        pulled = conn.incoming is not None
+        if not pulled and arrived.request_upgrades():
+            # The app will talk on the socket itself, beginning behind this head.
+            self._pin(conn, answered=True)
+            conn.drop(arrived.size)
+            pulled = True
+        size = 0 if pulled else arrived.size
+        safe = not pulled and is_safe(arrived)
+        pad.begin(
+            conn.serial, safe, time.monotonic_ns(), conn.written, conn.consumed, size
+        )
+        try:
+            again = self._exchange.run(conn, arrived, pad, last=self.final)
+            # Sent first, consumed after: if we die in between, the primary
+            # finds the response complete and consumes the request for us.
+            conn.drop(size)
+            if conn.outgoing:
+                self._pin(conn, answered=True)
+            elif conn.pinned:
+                self._unpin(conn)
+        finally:
+            pad.end()
+        self._served(conn, again, more)
+
+    def _served(self, conn: Connection, again: bool, more: bool) -> None:
+        if conn.incoming:
+            conn.incoming.close()
+            conn.incoming = None
+        if conn.outgoing:
+            conn.closing = not again
+            conn.phase = Phase.FLUSH
+            conn.started = time.monotonic()
+            conn.mark = conn.written
+            conn.deadline = conn.started + BODY_TIMEOUT
+            self._park(conn, _WRITABLE)
+        elif again:
+            self._await_next(conn)
+        elif more:
+            self._linger(conn)
+        else:
+            self._close(conn)
+
+    def _await_next(self, conn: Connection) -> None:
+        conn.phase = Phase.REQUEST
+        conn.started = 0.0
+        conn.looked_at = 0
+        conn.continued = False
+        conn.wake_at(1)
+        conn.deadline = time.monotonic() + self._keepalive
+        self._park(conn, _READABLE)
+
+    def _refuse(self, conn: Connection, error: Exception) -> None:
+        self._exchange.refuse(conn, None, error)
+        self._linger(conn)
+
+    def _on_writable(self, conn: Connection) -> None:
+        if not conn.flush():
+            conn.deadline = conn.started + BODY_TIMEOUT + (conn.written - conn.mark) / SLOWEST
+            self._park(conn, _WRITABLE)
+        elif conn.closing:
+            self._linger(conn)
+        else:
+            self._unpin(conn)
+            self._await_next(conn)
+
+    # The end of a connection
+
+    def _linger(self, conn: Connection) -> None:
+        """Close without destroying what the client has not read yet (RFC 9112 section 9.6)."""
+        if conn.outgoing:
+            conn.closing = True
+            conn.phase = Phase.FLUSH
+            conn.started, conn.mark = time.monotonic(), conn.written
+            conn.deadline = conn.started + BODY_TIMEOUT
+            self._park(conn, _WRITABLE)
+            return
+        conn.stop_sending()
+        conn.phase = Phase.LINGER
+        conn.deadline = time.monotonic() + LINGER
+        conn.wake_at(1)
+        self._on_lingering(conn)
+
+    def _on_lingering(self, conn: Connection) -> None:
+        while data := conn.pull(_PULL):
+            del data
+        if data is None:
+            self._park(conn, _READABLE)
+        else:
+            self._close(conn)
+
+    def _expired(self, conn: Connection, now: float) -> None:
+        if conn.phase is Phase.FLUSH:
+            self._cut(conn)
+        elif conn.phase is Phase.LINGER:
+            self._close(conn)
+        elif conn.started:
+            conn.send(_TIMED_OUT)
+            self._linger(conn)
+        elif conn.peek(1):  # it has come just in time
+            conn.deadline = now + HEAD_TIMEOUT
+            self._park(conn, _READABLE)
+        else:
+            self._close(conn)
+
+    def _let_go(self, conn: Connection) -> None:
+        """In a retiring worker: give a connection that waits for a request back."""
+        if conn.kept and not self.final:
+            self._release(conn)
+            self.tell(Returned([conn.serial]))
+        elif conn.requests and not conn.started:
+            self._close(conn)
+        else:
+            # Accepted but not yet heard: what the client is sending gets its answer.
+            conn.deadline = min(conn.deadline, time.monotonic() + _LAST_WORDS)
+            self._repark(conn)
+
+    def _cut(self, conn: Connection) -> None:
+        if conn.kept:
+            self._release(conn)
+            self.tell(Cut(conn.serial))
+        else:
+            conn.reset()
+            self._close(conn)
+
+    def _close(self, conn: Connection) -> None:
+        conn.shut()
+        self._release(conn)
+
+    def _release(self, conn: Connection) -> None:
+        if conn.registered:
+            # Closing is not enough: the primary holds the same file open.
+            self._epoll.unregister(conn.fd)
+        if not conn.kept:
+            self._row.connections -= 1
+        conn.release()
+
+    # Waiting
+
+    def _park(self, conn: Connection, events: int) -> None:
+        if self.retiring and conn.phase is Phase.REQUEST:
+            self._let_go(conn)
+            return
+        self._repark(conn, events)
+        # Whoever retires us may have looked before we parked.
+        if self.retiring and conn.phase is Phase.REQUEST and self._parked.pop(conn.fd, None):
+            self._let_go(conn)
+
+    def _repark(self, conn: Connection, events: int = _READABLE) -> None:
+        self._parked[conn.fd] = conn
+        if conn.registered:
+            self._epoll.modify(conn.fd, events)
+        else:
+            conn.registered = True
+            self._epoll.register(conn.fd, events)
+
+    def _pin(self, conn: Connection, answered: bool) -> None:
+        conn.pinned = True
+        if conn.kept:
+            self.tell(Pinned(conn.serial, answered))
+
+    def _unpin(self, conn: Connection) -> None:
+        conn.pinned = False
+        if conn.kept:
+            self.tell(Unpinned(conn.serial))
+
+
+def _family(address: str) -> socket.AddressFamily:
+    if address.startswith("unix:"):
+        return socket.AF_UNIX
+    return socket.AF_INET6 if address.startswith("[") else socket.AF_INET

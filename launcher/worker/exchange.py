@@ -1,0 +1,141 @@
+"""One request and its response: runs the app."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import Any
+
+from gunicorn.config import Config
+from gunicorn.http.wsgi import create
+from gunicorn.workers.base import Worker as GunicornWorker
+
+from launcher import current_worker
+from launcher.ipc.scoreboard import Notepad
+from launcher.worker.connection import Connection
+from launcher.worker.request import Arrived
+from launcher.worker.response import Response, error_page
+
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+"""RFC 9110 section 9.2.1."""
+
+
+class Exchange:
+    """Runs requests through the app the way gunicorn's workers do."""
+
+    def __init__(self, worker: GunicornWorker, addresses: list[str], threads: int) -> None:
+        self._worker = worker
+        self._cfg: Config = worker.cfg
+        self._servers = [_server_name(address) for address in addresses]
+        self._multithread = threads > 1
+        self._pre_request = self._cfg.pre_request
+        self._post_request = self._cfg.post_request
+        self._keepalive = bool(worker.orders.settings.keepalive)
+
+    def run(self, conn: Connection, arrived: Arrived, pad: Notepad, last: bool) -> bool:
+        """Answer a request. Whether the connection can have another after it.
+
+        ``last``: the connection ends with this response. Raises ConnectionError
+        when the client is gone.
+        """
+        request = arrived.request
+        conn.requests += 1
+        started = time.monotonic()
+        response = None
+        environ: dict[str, Any] = {}
+        try:
+            self._pre_request(self._worker, request)
+            response, environ = self._prepare(conn, request, pad)
+            if last or not self._keepalive:
+                response.force_close()
+            self._call_the_app(environ, response)
+        except ConnectionError:
+            raise
+        except StopIteration:
+            return False  # how an app says that it has used the socket itself (Flask-Sock)
+        except (Exception, SystemExit) as error:
+            return self._failed(conn, request, response, error)
+        finally:
+            if response is not None:
+                elapsed = timedelta(seconds=time.monotonic() - started)
+                self._worker.log.access(response, request, environ, elapsed)
+            self._after(request, environ, response)
+        return not response.should_close() and not response.short()
+
+    def refuse(self, conn: Connection, request: Any, error: BaseException) -> None:
+        """Answer what is no request, or what the app failed on, with gunicorn's error page."""
+        client = (conn.host, conn.port)
+        page = error_page(
+            lambda sock: self._worker.handle_error(request, sock, client, error)
+        )
+        conn.send(page)
+
+    def _prepare(self, conn: Connection, request: Any, pad: Notepad) -> tuple[Response, Any]:
+        # The launcher has seen to it already (gunicorn would send it once more).
+        request._expected_100_continue = False
+        client: Any = (conn.host, conn.port) if conn.host else ""
+        response, environ = create(
+            request,
+            conn.sock,
+            client,
+            self._servers[conn.listener],
+            self._cfg,
+            response_class=_ResponseOn(conn, pad),
+        )
+        environ["wsgi.multithread"] = self._multithread
+        environ["launcher.worker_id"] = current_worker.id
+        environ["launcher.worker_slot"] = current_worker.slot
+        return response, environ
+
+    def _call_the_app(self, environ: dict[str, Any], response: Response) -> None:
+        pieces = self._worker.wsgi(environ, response.start_response)
+        try:
+            if isinstance(pieces, environ["wsgi.file_wrapper"]):
+                response.write_file(pieces)
+            else:
+                for piece in pieces:
+                    response.write(piece)
+            response.close()
+        finally:
+            if hasattr(pieces, "close"):
+                pieces.close()
+
+    def _failed(
+        self, conn: Connection, request: Any, response: Response | None, error: BaseException
+    ) -> bool:
+        if response is None or not response.begun:
+            self.refuse(conn, request, error)
+            return False
+        # A part is out: the rest cannot become a clean-looking response.
+        self._worker.log.exception("Error handling request %s", request.uri)
+        raise ConnectionError("the app failed in the middle of its response") from error
+
+    def _after(self, request: Any, environ: dict[str, Any], response: Response | None) -> None:
+        try:
+            self._post_request(self._worker, request, environ, response)
+        except Exception:
+            self._worker.log.exception("Exception in post_request hook")
+
+
+class _ResponseOn:
+    """Makes responses for one connection where gunicorn expects a class."""
+
+    def __init__(self, conn: Connection, pad: Notepad) -> None:
+        self._conn = conn
+        self._pad = pad
+
+    def __call__(self, request: Any, _sock: Any, cfg: Config) -> Response:
+        return Response(request, self._conn, cfg, self._pad)
+
+
+def is_safe(arrived: Arrived) -> bool:
+    """Whether the request may be run again: a safe method and no body."""
+    return arrived.request.method in _SAFE_METHODS and arrived.length == 0
+
+
+def _server_name(address: str) -> Any:
+    """What gunicorn's `create` takes for a listener: (host, port), or a path."""
+    if address.startswith("unix:"):
+        return address.removeprefix("unix:")
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), port

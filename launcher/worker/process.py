@@ -1,0 +1,100 @@
+"""A worker: its birth, its main thread, its end. What it serves with is `Crew`."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+from types import FrameType
+from typing import Any
+
+from gunicorn import util
+from gunicorn.workers.base import Worker as GunicornWorker
+from setproctitle import setproctitle
+
+from launcher import current_worker
+from launcher.ipc.messages import Failed, Hello, Ready, Retiring
+from launcher.pool.application import APP_FAILED, LoadError
+from launcher.worker.crew import Crew
+from launcher.worker.exchange import Exchange
+from launcher.worker.orders import Orders
+
+_TICK = 1.0
+
+_ORPHAN_GRACE = 3.0
+"""Seconds for what runs once the primary is gone."""
+
+
+class Worker(GunicornWorker):  # type: ignore[misc]
+    """gunicorn's worker, except that connections come over the channel.
+
+    The main thread serves nothing: it keeps time, handles signals and ends
+    the process. The crew's threads run the app.
+    """
+
+    orders: Orders
+
+    def init_process(self) -> None:
+        """Overridden: become the worker that was ordered, then go on as gunicorn's do."""
+        orders = self.orders
+        orders.leave_the_pool()
+        current_worker.id = orders.id
+        current_worker.slot = orders.slot
+        current_worker.generation = orders.generation
+        os.environ["WORKER_ID"] = str(orders.id)
+        os.environ["WORKER_SLOT"] = str(orders.slot)
+        name = orders.settings.name
+        setproctitle(f"launcher: worker {orders.id} slot {orders.slot} [{name}]")
+        self._crew = Crew(self, Exchange(self, orders.addresses, orders.settings.threads))
+        self._crew.tell(Hello(os.getpid()))
+        super().init_process()
+
+    def load_wsgi(self) -> None:
+        """Overridden: an app that does not load is reported to the primary."""
+        try:
+            self.wsgi = self.app.wsgi()
+        except LoadError as error:
+            self._crew.tell(Failed(error.reason, error.detail))
+            sys.exit(APP_FAILED)
+
+    def init_signals(self) -> None:
+        """Overridden: SIGINT is the terminal's, for the primary alone to hear."""
+        super().init_signals()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """SIGTERM: leave in an orderly way. The main loop does the rest."""
+        self.alive = False
+
+    def wake(self) -> None:
+        """Have the main thread look again. For any thread."""
+        os.write(self.PIPE[1], b"w")
+
+    def run(self) -> None:
+        """Overridden: serve until told to leave."""
+        crew = self._crew
+        crew.start()
+        crew.tell(Ready())
+        waiting = select.poll()
+        waiting.register(self.PIPE[0], select.POLLIN)
+        while not (crew.retiring and crew.finished()):
+            if waiting.poll(_TICK * 1000):
+                os.read(self.PIPE[0], 4096)
+            now = time.monotonic()
+            self.orders.row.heartbeat = int(now * 1e9)
+            crew.expire(now)
+            if crew.orphaned:
+                self._finish_as_orphan(now)
+            elif not self.alive and not crew.retiring:
+                crew.tell(Retiring("it was asked to by SIGTERM"))
+                crew.retire(final=False)
+
+    def _finish_as_orphan(self, now: float) -> None:
+        """The primary is gone: nobody else will come; finish what runs, but not for long."""
+        if not self._crew.final:
+            self._crew.retire(final=True)
+            self._orphan_deadline = now + _ORPHAN_GRACE
+        if now >= self._orphan_deadline:
+            os._exit(0)

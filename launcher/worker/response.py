@@ -1,0 +1,171 @@
+"""From the app's answer to bytes: gunicorn's rules, as few sends as can be.
+
+Head and body leave in one send. What the client does not take at once is left
+to the event loop, so a slow reader costs no thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import select
+import time
+from collections.abc import Callable
+from typing import Any
+
+from gunicorn import util
+from gunicorn.config import Config
+from gunicorn.http.wsgi import FileWrapper
+from gunicorn.http.wsgi import Response as GunicornResponse
+
+from launcher.ipc.scoreboard import Notepad
+from launcher.policy.rescue import CLOSES, LENGTH_UNKNOWN
+from launcher.worker.connection import Connection, FilePart
+
+MOST_UNSENT = 16 << 20
+"""Bytes of a streamed response that are kept for a slow client. Beyond, the app waits."""
+
+STALLED = 30.0
+"""Seconds after which a client that takes nothing at all of a stream is given up."""
+
+
+class Response(GunicornResponse):  # type: ignore[misc]
+    """Collects what is to be sent and sends it when there is a reason to."""
+
+    def __init__(self, req: Any, conn: Connection, cfg: Config, pad: Notepad) -> None:
+        super().__init__(req, conn.sock, cfg)
+        self._conn = conn
+        self._pad = pad
+        self._collected: list[bytes] = []
+        self._start = conn.written
+
+    def process_headers(self, headers: list[tuple[str, str]]) -> None:
+        """As gunicorn's, but an app's ``Connection: close`` is honoured."""
+        super().process_headers(headers)
+        for name, value in headers:
+            if name.lower() == "connection" and value.strip().lower() == "close":
+                self.force_close()
+
+    def send_headers(self) -> None:
+        """Overridden: the head waits for the body."""
+        if self.headers_sent:
+            return
+        lines = [*self.default_headers(), *(f"{key}: {value}\r\n" for key, value in self.headers)]
+        lines.append("\r\n")
+        self._collected.append(util.to_bytestring("".join(lines), "latin-1"))
+        self.headers_sent = True
+
+    def _emit_body(self, data: bytes) -> None:
+        """Overridden: head and body leave together.
+
+        PEP 3333 wants a piece on its way before the next is asked for, which
+        also holds for the last of a response whose length is known.
+        """
+        if self.chunked:
+            self._collected.append(b"%X\r\n%b\r\n" % (len(data), data))
+        else:
+            self._collected.append(data)
+        if self.response_length is not None and self.sent >= self.response_length:
+            self._send_last()
+        else:
+            self._send_piece()
+
+    def close(self) -> None:
+        """The app has finished: send what is left."""
+        self.send_headers()
+        if self.chunked:
+            self._collected.append(b"0\r\n\r\n")
+        if self._collected:
+            self._send_last()
+
+    def sendfile(self, respiter: FileWrapper) -> bool:
+        """Overridden: what the client does not take at once is left to the event loop."""
+        if not self.can_sendfile() or not util.has_fileno(respiter.filelike):
+            return False
+        fileno = respiter.filelike.fileno()
+        try:
+            offset = os.lseek(fileno, 0, os.SEEK_CUR)
+            size = os.fstat(fileno).st_size - offset
+        except (OSError, io.UnsupportedOperation):
+            return False
+        if self.chunked or size <= 0 or self._omits_body:
+            return False
+        count = size if self.response_length is None else min(size, self.response_length)
+        self.send_headers()
+        self.sent += count
+        head = self._take()
+        self._note_length(len(head) + count)
+        self._conn.send(head)
+        self._conn.send_file(FilePart(os.dup(fileno), offset, count))
+        return True
+
+    @property
+    def begun(self) -> bool:
+        """Whether a part of it has been handed to the connection."""
+        return self._conn.written != self._start or bool(self._conn.outgoing)
+
+    def short(self) -> bool:
+        """Whether the app sent less than it had announced."""
+        announced = self.response_length
+        return announced is not None and not self._omits_body and self.sent < announced
+
+    def _send_last(self) -> None:
+        data = self._take()
+        self._note_length(len(data))
+        self._conn.send(data)
+
+    def _send_piece(self) -> None:
+        self._pad.answer(LENGTH_UNKNOWN)
+        self._conn.send(self._take())
+        if self._conn.unsent() > MOST_UNSENT:
+            _wait_for(self._conn)
+
+    def _note_length(self, last: int) -> None:
+        """Note the length of the whole response, of which ``last`` bytes are about to go."""
+        length = self._conn.written - self._start + self._conn.unsent() + last
+        self._pad.answer(length | (CLOSES if self.should_close() else 0))
+
+    def _take(self) -> bytes:
+        data = b"".join(self._collected)
+        self._collected.clear()
+        return data
+
+
+def _wait_for(conn: Connection) -> None:
+    """Hold the app until the client has taken half of what is kept for it."""
+    writable = select.poll()
+    writable.register(conn.fd, select.POLLOUT)
+    deadline = time.monotonic() + STALLED
+    while conn.unsent() > MOST_UNSENT // 2:
+        before = conn.written
+        conn.flush()
+        if conn.written > before:
+            deadline = time.monotonic() + STALLED
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise ConnectionError("the client has stopped reading")
+        writable.poll(left * 1000)
+
+
+class Captured:
+    """Stands in for a socket where gunicorn writes an error page by itself."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def sendall(self, data: bytes) -> None:
+        """Keep it."""
+        self.data += data
+
+    def gettimeout(self) -> float:
+        """As a socket that does not block."""
+        return 0.0
+
+
+def error_page(write: Callable[[Captured], None]) -> bytes:
+    """What ``write`` sends to the socket that it is given."""
+    page = Captured()
+    with contextlib.suppress(OSError):
+        write(page)
+    return page.data

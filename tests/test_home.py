@@ -1,0 +1,442 @@
+"""The state folder: who may be a cluster, who is one, and what is refused."""
+
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from launcher.errors import LauncherError, UsageError
+from launcher.home import ClusterFolder, Home, ProcessId, require_name, state_path
+
+ROOT = Path(__file__).parent.parent
+
+HOLDER = """
+import sys
+from launcher.home import Home
+with Home.open() as home, home.claim(sys.argv[1]) as folder:
+    listener = folder.bind_control_socket()
+    folder.write_app_json({"app": "x:y"})
+    print("claimed", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def home(path: Path) -> Iterator[Home]:
+    with open_home(path) as opened:
+        yield opened
+
+
+def open_home(path: Path) -> Home:
+    return Home.open({"LAUNCHER_HOME": str(path)})
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+@contextmanager
+def other_process(path: Path, name: str) -> Iterator["subprocess.Popen[str]"]:
+    """A process that is the cluster ``name`` until its stdin ends."""
+    environ = {**os.environ, "LAUNCHER_HOME": str(path), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", HOLDER, name]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environ, stdin=pipe, stdout=pipe, text=True) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == "claimed\n"
+            yield process
+        finally:
+            process.kill()
+
+
+# The state folder
+
+
+def test_it_is_made_for_this_user_only(path: Path) -> None:
+    umask = os.umask(0)
+    try:
+        with open_home(path) as home, home.claim("web"):
+            assert (mode(path), mode(path / "web"), mode(path / "web/lock")) == (
+                0o700,
+                0o700,
+                0o600,
+            )
+    finally:
+        os.umask(umask)
+
+
+def test_readers_do_not_make_it(path: Path) -> None:
+    assert Home.open_existing({"LAUNCHER_HOME": str(path)}) is None
+    assert not path.exists()
+
+
+def test_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.chdir(tmp_path)
+    assert state_path({}) == state_path({"LAUNCHER_HOME": ""}) == "/home/me/.launcher"
+    assert state_path({"LAUNCHER_HOME": "~/x"}) == "/home/me/x"
+    assert state_path({"LAUNCHER_HOME": "x/"}) == str(tmp_path / "x")
+
+
+def test_parents_may_be_symlinks(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    open_home(tmp_path / "link/home").close()
+    assert (tmp_path / "real/home").is_dir()
+
+
+@pytest.mark.parametrize("opening", [Home.open, Home.open_existing])
+def test_a_symlink_is_refused(tmp_path: Path, opening: object) -> None:
+    (tmp_path / "real").mkdir(0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(LauncherError, match=rf"^{tmp_path}/link: is a symlink: set LAUNCHER_HOME"):
+        opening({"LAUNCHER_HOME": str(tmp_path / "link")})  # type: ignore[operator]
+
+
+def test_a_dangling_symlink_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    with pytest.raises(LauncherError, match="is a symlink"):
+        open_home(tmp_path / "link")
+
+
+def test_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LauncherError, match="is not a folder"):
+        open_home(tmp_path / "file")
+    with pytest.raises(LauncherError, match="Not a directory"):
+        open_home(tmp_path / "file/home")
+
+
+@pytest.mark.parametrize("bits", [0o720, 0o702, 0o777])
+def test_a_folder_others_can_write_is_refused(path: Path, bits: int) -> None:
+    path.mkdir()
+    path.chmod(bits)
+    with pytest.raises(LauncherError, match=rf"can be written by others: chmod go-w {path}"):
+        open_home(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_another_user_is_refused(path: Path) -> None:
+    path.mkdir(0o700)
+    os.chown(path, 4242, 4242)
+    with pytest.raises(LauncherError, match=r"belongs to user id 4242, not to you \(0\)"):
+        open_home(path)
+
+
+def test_one_that_cannot_be_made_is_refused() -> None:
+    with pytest.raises(LauncherError, match=r"^/proc/home: .*: set LAUNCHER_HOME to a folder"):
+        open_home(Path("/proc/home"))
+
+
+# Names
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".", "", "a\0", "a" * 300, "all", "-x", ".x", "a\n"])
+def test_a_bad_name_never_becomes_a_path(home: Home, path: Path, name: str) -> None:
+    for use in (home.claim, home.entry, require_name, lambda bad: home.connect(bad, 1)):
+        with pytest.raises(UsageError) as caught:
+            use(name)
+        assert str(caught.value).isprintable()
+    assert list(path.iterdir()) == []
+
+
+def test_only_clusters_are_listed(home: Home, path: Path, tmp_path: Path) -> None:
+    (path / "notes").mkdir()
+    (path / "file").touch()
+    (path / ".hidden").mkdir()
+    (path / ".hidden/lock").touch()
+    (path / "link").symlink_to(tmp_path)
+    with home.claim("web2") as two, home.claim("web1"):
+        two.write_app_json({})
+        assert home.names() == ["web1", "web2"]
+        assert home.entry("notes") is None
+    assert home.names() == ["web2"]
+
+
+# Claiming
+
+
+def test_a_claim_writes_who_holds_it(home: Home, path: Path) -> None:
+    with home.claim("web"):
+        me = ProcessId.of(os.getpid())
+        assert me
+        assert (path / "web/lock").read_text() == f"{os.getpid()} {me.starttime}\n"
+        entry = home.entry("web")
+    assert entry
+    assert (entry.name, entry.process, entry.running) == ("web", me, True)
+
+
+def test_a_second_claim_is_refused_with_the_pid(home: Home, path: Path) -> None:
+    with other_process(path, "web") as holder, pytest.raises(LauncherError) as caught:
+        home.claim("web")
+    assert str(caught.value) == (
+        f"cluster 'web' is already running (pid {holder.pid}): choose another --name,"
+        " or stop it: python -m launcher stop web"
+    )
+
+
+def test_a_refused_claim_leaves_the_holder_alone(home: Home, path: Path) -> None:
+    with home.claim("web") as folder:
+        listener = folder.bind_control_socket()
+        with listener, pytest.raises(LauncherError):
+            home.claim("web")
+        assert (path / "web/control.sock").exists()
+        assert home.entry("web")
+
+
+def test_a_killed_holder_leaves_a_stale_folder_that_blocks_nothing(home: Home, path: Path) -> None:
+    with other_process(path, "web") as holder:
+        holder.kill()
+        holder.wait()
+    entry = home.entry("web")
+    assert entry
+    assert (entry.running, entry.settings) == (False, {"app": "x:y"})
+    assert (path / "web/control.sock").exists()
+    with home.claim("web"):
+        assert not (path / "web/control.sock").exists()
+
+
+def test_a_zombie_does_not_run(home: Home, path: Path) -> None:
+    with other_process(path, "web") as holder:
+        holder.kill()
+        os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)
+        entry = home.entry("web")
+    assert entry
+    assert not entry.running
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "1", f"{os.getpid()} 1\n", "0 0\n", "99999999999 5\n", "1 2 3\n", "\0" * 300]
+)
+def test_a_lock_of_no_living_process(home: Home, path: Path, text: str) -> None:
+    """Among them a reused pid: ours, with another start time."""
+    (path / "web").mkdir(0o700)
+    (path / "web/lock").write_text(text)
+    entry = home.entry("web")
+    assert entry
+    assert not entry.running
+    home.claim("web").release(forget=True)
+
+
+def test_a_longer_old_text_in_the_lock_is_replaced(home: Home, path: Path) -> None:
+    (path / "web").mkdir(0o700)
+    (path / "web/lock").write_text("1" * 90 + " 1\n")
+    with home.claim("web"):
+        assert len((path / "web/lock").read_text().splitlines()) == 1
+
+
+def test_a_reader_never_makes_a_claim_fail(home: Home, path: Path) -> None:
+    (path / "web").mkdir(0o700)
+    (path / "web/lock").touch()
+    for _ in range(50):
+        home.entry("web")
+        home.claim("web").release(forget=False)
+
+
+def test_a_folder_forgotten_while_it_is_claimed(
+    home: Home, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between opening and locking, the one before forgets it: the claim begins again."""
+    first = home.claim("web")
+    take = ClusterFolder.take
+
+    def late(self: ClusterFolder) -> bool:
+        first.release(forget=True)
+        return take(self)
+
+    monkeypatch.setattr(ClusterFolder, "take", late)
+    with home.claim("web") as folder:
+        assert os.path.samestat(os.fstat(folder.dirfd), (path / "web").stat())
+        assert home.entry("web")
+
+
+def test_a_lock_replaced_while_it_is_claimed(home: Home, path: Path) -> None:
+    """A lock on a file that is no longer the one in the folder is worth nothing."""
+    with home.claim("web"):
+        (path / "web/lock").unlink()
+        with home.claim("web") as second:
+            assert second.path == str(path / "web")
+
+
+@pytest.mark.parametrize("planted", ["web", "web/lock", "web/control.sock"])
+def test_nothing_planted_is_followed(home: Home, path: Path, tmp_path: Path, planted: str) -> None:
+    target = tmp_path / "target"
+    target.mkdir(0o700)
+    if planted != "web":
+        (path / "web").mkdir(0o700)
+    (path / planted).symlink_to(target)
+    if planted == "web/control.sock":
+        home.claim("web").release(forget=True)  # removed, not followed
+    else:
+        with pytest.raises(LauncherError, match=str(path / "web")):
+            home.claim("web")
+    assert list(target.iterdir()) == []
+
+
+def test_a_clusters_folder_that_others_can_write_is_refused(home: Home, path: Path) -> None:
+    (path / "web").mkdir()
+    (path / "web").chmod(0o770)
+    with pytest.raises(LauncherError, match=f"chmod go-w {path}/web"):
+        home.claim("web")
+
+
+def test_nothing_is_left_open(home: Home, path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    with home.claim("web") as folder, folder.bind_control_socket():
+        with pytest.raises(LauncherError):
+            home.claim("web")
+        with pytest.raises(LauncherError):
+            (path / "other").symlink_to(path)
+            home.claim("other")
+        home.entry("web")
+        home.connect("web", 1).close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+# Releasing
+
+
+def test_a_failed_start_leaves_nothing(home: Home, path: Path) -> None:
+    with pytest.raises(RuntimeError), home.claim("web") as folder, folder.bind_control_socket():
+        raise RuntimeError
+    assert list(path.iterdir()) == []
+
+
+def test_a_failed_start_does_not_forget_the_cluster_of_before(home: Home, path: Path) -> None:
+    with home.claim("web") as folder:
+        folder.write_app_json({"app": "x"})
+    with pytest.raises(RuntimeError), home.claim("web"):
+        raise RuntimeError
+    entry = home.entry("web")
+    assert entry
+    assert entry.settings == {"app": "x"}
+
+
+def test_releasing_keeps_the_entry_and_drops_the_lock(home: Home, path: Path) -> None:
+    with home.claim("web") as folder, folder.bind_control_socket():
+        folder.write_app_json({"app": "x"})
+    assert sorted(os.listdir(path / "web")) == ["app.json", "lock"]
+    home.claim("web").release(forget=True)
+    assert list(path.iterdir()) == []
+
+
+def test_releasing_twice_does_not_touch_the_next_holder(home: Home, path: Path) -> None:
+    first = home.claim("web")
+    first.release(forget=False)
+    with home.claim("web"):
+        first.release(forget=True)
+        assert (path / "web/lock").exists()
+
+
+def test_forgetting_keeps_what_is_not_ours(home: Home, path: Path) -> None:
+    folder = home.claim("web")
+    (path / "web/notes.txt").touch()
+    folder.release(forget=True)
+    assert os.listdir(path / "web") == ["notes.txt"]
+    assert home.names() == []
+
+
+# app.json
+
+
+def test_app_json_is_replaced_as_a_whole(home: Home, path: Path) -> None:
+    with home.claim("web") as folder:
+        folder.write_app_json({"app": "long" * 100})
+        folder.write_app_json({"app": "short"})
+        assert json.loads((path / "web/app.json").read_text()) == {"app": "short"}
+        assert (mode(path / "web/app.json"), sorted(os.listdir(path / "web"))) == (
+            0o600,
+            ["app.json", "lock"],
+        )
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b" " * (1 << 21)])
+def test_a_damaged_app_json_is_as_good_as_absent(home: Home, path: Path, data: bytes) -> None:
+    with home.claim("web"):
+        (path / "web/app.json").write_bytes(data)
+        entry = home.entry("web")
+    assert entry
+    assert entry.settings is None
+
+
+def test_reading_does_not_wait_for_a_fifo(home: Home, path: Path) -> None:
+    with home.claim("web"):
+        os.mkfifo(path / "web/app.json")
+        entry = home.entry("web")
+    assert entry
+    assert entry.settings is None
+
+
+# The control socket
+
+
+@pytest.mark.parametrize("depth", [0, 3])
+def test_the_control_socket_answers_however_long_its_path(tmp_path: Path, depth: int) -> None:
+    path = tmp_path.joinpath(*["x" * 60] * depth, "home")
+    umask = os.umask(0)
+    try:
+        with open_home(path) as home, home.claim("web") as folder:
+            with folder.bind_control_socket() as listener, home.connect("web", 5) as client:
+                server, _ = listener.accept()
+                with server:
+                    client.sendall(b"hello")
+                    assert server.recv(10) == b"hello"
+                assert mode(path / "web/control.sock") == 0o600
+                assert os.umask(0) == 0
+            with pytest.raises(ConnectionRefusedError):
+                home.connect("web", 5)
+        with pytest.raises(FileNotFoundError), open_home(path) as home:
+            home.connect("web", 5)
+    finally:
+        os.umask(umask)
+
+
+def test_a_full_backlog_ends_at_the_deadline(home: Home, path: Path) -> None:
+    with home.claim("web") as folder, folder.bind_control_socket() as listener:
+        listener.listen(0)
+        with home.connect("web", 5), pytest.raises(TimeoutError):
+            home.connect("web", 0.01)
+
+
+def test_connecting_does_not_follow_a_symlink(home: Home, path: Path, tmp_path: Path) -> None:
+    with home.claim("web"), socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(tmp_path / "other.sock"))
+        other.listen()
+        (path / "web/control.sock").symlink_to(tmp_path / "other.sock")
+        with pytest.raises(ConnectionRefusedError):
+            home.connect("web", 1)
+
+
+# Processes
+
+
+def test_a_process_is_known_by_its_start_time() -> None:
+    me = ProcessId.of(os.getpid())
+    assert me
+    assert me.alive()
+    assert not me._replace(starttime=me.starttime + 1).alive()
+    assert ProcessId.parse(f"{me}\nrest of an older text") == me
+    assert ProcessId.of(2**22 + 1) is None
+
+
+def test_the_name_of_a_process_may_look_like_fields(tmp_path: Path) -> None:
+    program = tmp_path / "a) Z (b"
+    program.symlink_to("/bin/sleep")
+    with subprocess.Popen([str(program), "60"]) as process:
+        try:
+            assert ProcessId.of(process.pid)
+        finally:
+            process.kill()
