@@ -292,6 +292,8 @@ class ClusterFolder:
         if not self._held:
             return
         self._held = False
+        with suppress(OSError):
+            os.ftruncate(self._lock_fd, 0)  # the process may go on, but not as this cluster
         for file in KNOWN_FILES if forget else (SOCKET,):
             with suppress(OSError):
                 os.unlink(file, dir_fd=self.dirfd)
@@ -344,7 +346,7 @@ class ClusterFolder:
         return False
 
     def _write_lock(self) -> None:
-        """Written over before it is cut, so that a reader never finds an empty file."""
+        """Written over before it is cut: a reader finds the old first line or the new one."""
         text = f"{ProcessId.of(os.getpid())}\n".encode()
         os.pwrite(self._lock_fd, text, 0)
         os.ftruncate(self._lock_fd, len(text))

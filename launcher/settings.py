@@ -112,6 +112,21 @@ def read_switch(text: str) -> bool:
     return words[text.lower()]
 
 
+def read_path(text: str) -> str:
+    """The path part of a URL, as it is sent."""
+    if not re.fullmatch(r"/[!-~]*", text):
+        raise ValueError("is not a path: write /healthz")
+    return text
+
+
+def read_bytes(text: str) -> int:
+    """A size in bytes, with K, M or G for powers of 1024."""
+    match = re.fullmatch(r"([0-9]{1,15})([KMG]?)", text)
+    if not match:
+        raise ValueError("is not a size: write 300M, 1G or a number of bytes")
+    return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[match[2]]
+
+
 def read_app(text: str) -> str:
     """``module:attribute`` or ``module:factory()``; whether it exists only the pool can tell."""
     module = text.partition(":")[0]
@@ -133,13 +148,16 @@ def read_folder(text: str) -> str:
 
 
 def read_gunicorn_config(text: str) -> str:
-    """The absolute path of a readable file, or gunicorn's ``python:module`` as it is.
+    """The path of gunicorn's configuration, or its ``python:module`` as it is."""
+    return text if text.startswith("python:") else read_file(text.removeprefix("file:"))
+
+
+def read_file(text: str) -> str:
+    """The absolute path of a readable file.
 
     Relative to the folder the command is given in, not to ``--chdir``, as in gunicorn.
     """
-    if text.startswith("python:"):
-        return text
-    path = os.path.abspath(text.removeprefix("file:"))
+    path = os.path.abspath(text)
     with open(path, "rb"):  # a folder or an unreadable file is told now, not by the pool
         return path
 
@@ -390,6 +408,27 @@ class Settings:
     gunicorn_config: str | None = option(
         None, read_gunicorn_config, "FILE", "gunicorn.conf.py with settings and server hooks."
     )
+    rerun: bool = option(
+        True, read_switch, "", "Run a safe request again, once, when its worker dies."
+    )
+    timeout: float = option(
+        30.0, seconds(0), "SECONDS", "Answer 504 to a request that runs this long; 0: never."
+    )
+    health_path: str | None = option(
+        None, read_path, "PATH", "A worker is ready only once it answers this path with 200."
+    )
+    max_requests: int = option(
+        0, whole(0, 1_000_000_000), "N", "Recycle a worker after so many requests; 0: never."
+    )
+    max_memory: int = option(
+        0, read_bytes, "BYTES", "Recycle a worker that uses more, e.g. 300M; 0: never."
+    )
+    max_lifetime: float = option(
+        0.0, seconds(0), "SECONDS", "Recycle a worker after so long; 0: never."
+    )
+    env_file: str | None = option(
+        None, read_file, "FILE", "KEY=VALUE lines for the app's environment, read at each reload."
+    )
     access_log: bool = option(False, read_switch, "", "Log every request.")
     limit_request_line: int = option(
         8190, whole(0, 8190), "BYTES", "Longest request line; 0: no limit."
@@ -480,6 +519,27 @@ def resolve(flags: Mapping[str, object], environ: Mapping[str, str]) -> Settings
     values.setdefault("chdir", _current_folder())
     values["bind"] = _listen_on(values.get("bind", DEFAULT_BIND), values["chdir"])
     return Settings(**values, sizing=str(sizing), wanted=sizing.workers)
+
+
+def scale_target(text: str, now: int) -> tuple[int, str]:
+    """How many workers ``N``, ``+N``, ``-N`` or ``auto`` means where there are ``now``; and why.
+
+    Raises UsageError for what is none of these, or is out of range.
+    """
+    if text == "auto":
+        from launcher.sizing import size
+
+        sizing = size()
+        return sizing.workers, str(sizing)
+    sign = {"+": 1, "-": -1}.get(text[:1], 0)
+    try:
+        number = whole(0, MAX_WORKERS)(text[1:] if sign else text)
+    except ValueError as error:
+        raise UsageError(f"{text!r} {error}, +N, -N, nor auto") from None
+    workers = now + sign * number if sign else number
+    if not 1 <= workers <= MAX_WORKERS:
+        raise UsageError(f"{text!r} would make {workers} workers: 1 to {MAX_WORKERS} are possible")
+    return workers, f"{workers}: scale {text}"
 
 
 def resolve_sizing(environ: Mapping[str, str]) -> "Sizing":

@@ -2,7 +2,7 @@
 
     -> {"verb": "scale", "args": {"wanted": 4}}      "args" may be left out
     <- {"ok": true, "result": ...}
-    <- {"ok": false, "error": "one line", "exit_status": 1}
+    <- {"ok": false, "error": "one line", "exit_status": 1, "detail": "lines to show before it"}
 
 The verbs are a closed table. Whatever a peer sends, reading it either gives a
 ``Request`` or ``Reply``, or raises ``ProtocolError`` and nothing else: the
@@ -45,6 +45,9 @@ ArgSpec = Mapping[str, type]
 VERBS: Mapping[str, ArgSpec] = {
     "status": {},  # the cluster's object of `list --json`
     "stop": {},  # {"pid": of the primary, "deadline": seconds until it is gone at the latest}
+    "reload": {},  # {"generation": that serves now}; answered when it does, or cannot
+    "restart": {},  # as reload
+    "scale": {"to": str},  # "4", "+1", "-1", "auto"; {"workers": there are now}
 }
 
 
@@ -68,6 +71,7 @@ class Reply:
     result: Any = None
     error: str = ""
     exit_status: int = 1
+    detail: str = ""
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
@@ -80,9 +84,14 @@ def ok(result: Any) -> dict[str, Any]:
     return {"ok": True, "result": result}
 
 
-def refused(message: str, exit_status: int = LauncherError.exit_status) -> dict[str, Any]:
-    """The reply to a request that was not; ``message`` is one line, as of a LauncherError."""
-    return {"ok": False, "error": message, "exit_status": exit_status}
+def refused(
+    message: str, exit_status: int = LauncherError.exit_status, detail: str = ""
+) -> dict[str, Any]:
+    """The reply to a request that was not; ``message`` is one line, as of a LauncherError.
+
+    ``detail``: lines to show before it, e.g. the app's own traceback.
+    """
+    return {"ok": False, "error": message, "exit_status": exit_status, "detail": detail}
 
 
 def parse_request(line: bytes, verbs: Mapping[str, ArgSpec] = VERBS) -> Request:
@@ -104,8 +113,13 @@ def parse_reply(line: bytes) -> Reply:
     match _load(line, MAX_REPLY):
         case {"ok": True, "result": result}:
             return Reply(ok=True, result=result)
-        case {"ok": False, "error": str(error), "exit_status": 1 | 2 as exit_status}:
-            return Reply(ok=False, error=error, exit_status=exit_status)
+        case {
+            "ok": False,
+            "error": str(error),
+            "exit_status": 1 | 2 as exit_status,
+            "detail": str(detail),
+        }:
+            return Reply(ok=False, error=error, exit_status=exit_status, detail=detail)
     raise ProtocolError("the reply is neither a result nor a refusal")
 
 

@@ -65,6 +65,14 @@ class Retire:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """Primary to worker: return so many idle connections; another worker has none."""
+
+    tag: ClassVar[bytes] = b"s"
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Hello:
     """Worker to primary, first of all: I was forked and have this pid."""
 
@@ -81,10 +89,14 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Retiring:
-    """Worker to primary: I was asked to leave (SIGTERM, the app's wish); deal me no more."""
+    """Worker to primary: I leave by myself; deal me no more.
+
+    ``cause`` is the counter of ``restarts`` it belongs to, or empty.
+    """
 
     tag: ClassVar[bytes] = b"r"
     reason: str
+    cause: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +196,7 @@ Message = (
     Deal
     | Listen
     | Retire
+    | Share
     | Hello
     | Ready
     | Retiring
@@ -204,6 +217,7 @@ _TYPES: dict[bytes, type[Any]] = {
     for kind in (
         Listen,
         Retire,
+        Share,
         Hello,
         Ready,
         Retiring,

@@ -157,20 +157,20 @@ class Row:
 class Notepad:
     """Where one thread writes what it does. Only that thread may."""
 
-    __slots__ = ("_busy", "_first", "_thread", "_words")
+    __slots__ = ("_busy", "_first", "_words", "thread")
 
     def __init__(self, words: memoryview, first: int, busy: memoryview, thread: int) -> None:
         self._words = words
         self._first = first
         self._busy = busy
-        self._thread = thread
+        self.thread = thread
 
     def begin(
         self, serial: int, safe: bool, now: int, written: int, consumed: int, request_length: int
     ) -> None:
         """A request starts (``now``: monotonic nanoseconds; the rest as in `Note`)."""
         words, first = self._words, self._first
-        self._busy[self._thread] = 1
+        self._busy[self.thread] = 1
         words[first + _SERIAL] = serial
         words[first + _STARTED] = now
         words[first + _WRITTEN] = written
@@ -183,13 +183,26 @@ class Notepad:
         """The response is made and about to be sent: so many bytes, head and body."""
         self._words[self._first + _RESPONSE] = response_length
 
+    def answered(self) -> bool:
+        """Whether a response was about to be sent, or is."""
+        return bool(self._words[self._first + _RESPONSE])
+
+    def progressed(self, now: int) -> None:
+        """The request's time begins anew: a part of its response is out."""
+        self._words[self._first + _STARTED] = now
+
+    def started(self) -> int:
+        """When the request began or last progressed; monotonic nanoseconds, 0: there is none."""
+        words, first = self._words, self._first
+        return words[first + _STARTED] if words[first + _STATE] != IDLE else 0
+
     def free(self) -> None:
         """The thread will be free at once; what is noted stays."""
-        self._busy[self._thread] = 0
+        self._busy[self.thread] = 0
 
     def end(self) -> None:
         """The request is finished: answered and consumed."""
         words, first = self._words, self._first
         words[first + _STATE] = IDLE
         words[first + _REQUESTS] += 1
-        self._busy[self._thread] = 0
+        self._busy[self.thread] = 0

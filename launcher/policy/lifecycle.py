@@ -28,9 +28,7 @@ class ClusterState(StrEnum):
 
 WORKER_TRANSITIONS: dict[WorkerState, frozenset[WorkerState]] = {
     WorkerState.BACKOFF: frozenset({WorkerState.LAUNCHING}),
-    WorkerState.LAUNCHING: frozenset(
-        {WorkerState.ONLINE, WorkerState.RETIRING, WorkerState.GONE}
-    ),
+    WorkerState.LAUNCHING: frozenset({WorkerState.ONLINE, WorkerState.RETIRING, WorkerState.GONE}),
     WorkerState.ONLINE: frozenset({WorkerState.RETIRING, WorkerState.GONE}),
     WorkerState.RETIRING: frozenset({WorkerState.GONE}),
     WorkerState.GONE: frozenset(),

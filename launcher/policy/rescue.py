@@ -65,22 +65,23 @@ def judge(
 
     ``note``: what the worker ran on it, if anything. ``figures``: None where
     the kernel does not give them (unix sockets); nothing is guessed then.
-    ``pinned``/``answered``: as the worker said in `Pinned`. ``rerun``: whether
-    safe requests may run again. ``rerun_at``: the consumed offset at which a
-    request of this connection was already run again, -1 if none: that one has
-    now cost two workers.
+    ``pinned``, ``answered``: as the worker said in `Pinned`. ``rerun``:
+    whether a safe request may run again. ``rerun_at``: the consumed offset at
+    which a request of this connection was already run again, -1 if none: that
+    request has now cost two workers.
     """
-    if pinned:
-        return Verdict(Action.CUT if answered else Action.ANSWER)
+    if pinned and answered:
+        return Verdict(Action.CUT)
     if note is None:
-        return Verdict(Action.DEAL)
+        return Verdict(Action.ANSWER if pinned else Action.DEAL)
     length = note.response_length & LENGTH_UNKNOWN
     if figures is None:
         return Verdict(Action.CUT if length else Action.ANSWER)
     sent = figures.written - note.written
     if sent == 0:
-        may_rerun = rerun and note.safe and figures.consumed == note.consumed != rerun_at
-        return Verdict(Action.RERUN if may_rerun else Action.ANSWER)
+        untouched = not pinned and figures.consumed == note.consumed
+        again = rerun and note.safe and untouched and note.consumed != rerun_at
+        return Verdict(Action.RERUN if again else Action.ANSWER)
     if sent == length:
         rest = note.consumed + note.request_length - figures.consumed
         closes = bool(note.response_length & CLOSES)

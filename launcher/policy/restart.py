@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 FIRST_DELAY = 0.1
 FACTOR = 1.5
 LONGEST_DELAY = 15.0
@@ -57,7 +59,7 @@ class RestartPolicy:
         """The earliest time of the next start; never before ``now``."""
         if self.failures < 1 or now - self._last_death > CALM:
             return now
-        delay = min(LONGEST_DELAY, FIRST_DELAY * FACTOR ** (self.failures - 1))
+        delay = min(LONGEST_DELAY, FIRST_DELAY * math.pow(FACTOR, self.failures - 1))
         return max(now, self._last_start + delay)
 
     def reset(self) -> None:

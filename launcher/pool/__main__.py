@@ -6,6 +6,7 @@ Started by the primary only; the arguments are inherited descriptors.
 from __future__ import annotations
 
 import dataclasses
+import faulthandler
 import os
 import socket
 import sys
@@ -25,6 +26,7 @@ def main() -> None:
     descriptors = [int(text) for text in sys.argv[1:4]]
     for fd in descriptors:
         os.set_inheritable(fd, False)
+    faulthandler.enable()  # a native library may crash while the app is loaded
     channel = Channel(socket.socket(fileno=descriptors[0]))
     boot = Boot.from_file(descriptors[1])
     if _LOAD_IN_WORKERS in sys.argv:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import runpy
 import traceback
 from typing import Any
 
+from dotenv import dotenv_values
 from gunicorn.app.base import BaseApplication
 from gunicorn.config import Config
 from gunicorn.errors import AppImportError
@@ -35,8 +37,10 @@ class LoadError(Exception):
         self.detail = detail
 
 
-class Application(BaseApplication):  # type: ignore[misc]
+class Application(BaseApplication):
     """gunicorn's view of the app: the configuration and the callable."""
+
+    cfg: Config
 
     def __init__(self, boot: Boot) -> None:
         self.boot = boot
@@ -51,6 +55,8 @@ class Application(BaseApplication):  # type: ignore[misc]
         """gunicorn's defaults < the user's gunicorn.conf.py < what is ours to set."""
         settings = self.boot.settings
         _enter(settings.chdir)
+        if settings.env_file:
+            os.environ.update(_read_env_file(settings.env_file))
         if settings.gunicorn_config:
             self._load_file(settings.gunicorn_config)
         for key, value in _ours(settings).items():
@@ -69,14 +75,14 @@ class Application(BaseApplication):  # type: ignore[misc]
                 app_traceback(error),
             ) from None
         except ModuleNotFoundError as error:
-            raise LoadError(*_module_not_found(name, settings_chdir(self), error)) from None
+            raise LoadError(*_module_not_found(name, self.boot.settings.chdir, error)) from None
         except BaseException as error:
             summary = traceback.format_exception_only(error)[-1].strip()
             raise LoadError(f"cannot load {name!r}: {summary}", app_traceback(error)) from None
 
     def _load_file(self, path: str) -> None:
         try:
-            values = runpy.run_path(path)
+            values = _values_of(path)
         except BaseException as error:
             summary = traceback.format_exception_only(error)[-1].strip()
             raise LoadError(f"cannot load {path}: {summary}", app_traceback(error)) from None
@@ -89,9 +95,19 @@ class Application(BaseApplication):  # type: ignore[misc]
                 raise LoadError(f"{path}: {key} = {value!r}: {error}") from None
 
 
-def settings_chdir(application: Application) -> str:
-    """The folder the app is loaded from."""
-    return application.boot.settings.chdir
+def _values_of(path: str) -> dict[str, Any]:
+    if path.startswith("python:"):
+        return vars(importlib.import_module(path.removeprefix("python:")))
+    return runpy.run_path(path)
+
+
+def _read_env_file(path: str) -> dict[str, str]:
+    """The variables a file sets. They win over those the launcher was started with."""
+    try:
+        values = dotenv_values(path, encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise LoadError(f"cannot read the environment in {path}: {error}") from None
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _enter(folder: str) -> None:

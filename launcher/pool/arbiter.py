@@ -34,7 +34,7 @@ _ORPHAN_GRACE = 4.0
 """Seconds that workers get to leave by themselves once the primary is gone."""
 
 
-class Arbiter(GunicornArbiter):  # type: ignore[misc]
+class Arbiter(GunicornArbiter):
     """Forks the workers it is told to and reports how they end."""
 
     # gunicorn keeps these on the class; an instance of ours owns its own.

@@ -16,7 +16,7 @@ class _Formatter(logging.Formatter):
         return super().format(record)
 
 
-class Logger(GunicornLogger):  # type: ignore[misc]
+class Logger(GunicornLogger):
     """``2026-11-22 10:00:00 [worker 3 slot 1] message``."""
 
     def setup(self, cfg: object) -> None:

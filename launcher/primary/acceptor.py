@@ -69,7 +69,7 @@ class Acceptor:
         sock = self._listeners[fd]
         try:
             # The public accept() would build and destroy a socket object per connection.
-            accepted, address = sock._accept()
+            accepted, address = sock._accept()  # type: ignore[attr-defined]
         except OSError as error:
             return self._refused(error)
         if self._out_of_descriptors:

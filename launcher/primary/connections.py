@@ -91,6 +91,13 @@ class Connections:
         self._reactor.watch(fd, _HANG_UP_ONLY, self._on_hang_up)
         return connection
 
+    def pin(self, serial: int, *, pinned: bool, answered: bool) -> None:
+        """Note whether a connection has state in its worker's memory, as it says."""
+        connection = self._by_serial.get(serial)
+        if connection:
+            connection.pinned = pinned
+            connection.answered = answered
+
     def close(self, connection: Connection) -> None:
         """Close our duplicate and forget the connection. Closing twice is fine."""
         fd = self.release(connection)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import socket
@@ -12,8 +11,6 @@ from typing import Any
 
 from launcher.control.protocol import (
     MAX_REQUEST,
-    ProtocolError,
-    Request,
     encode,
     ok,
     parse_request,
@@ -22,7 +19,24 @@ from launcher.control.protocol import (
 from launcher.errors import LauncherError
 from launcher.primary.reactor import Reactor
 
-Verb = Callable[[Mapping[str, Any]], Any]
+
+class Reply:
+    """The answer that a client waits for; given once, now or later."""
+
+    def __init__(self, give: Callable[[dict[str, Any]], None]) -> None:
+        self._give = give
+
+    def done(self, result: Any) -> None:
+        """It was done, and this came of it."""
+        self._give(ok(result))
+
+    def refused(self, message: str, detail: str = "") -> None:
+        """It was not done. ``message`` is one line; ``detail`` is shown before it."""
+        self._give(refused(message, detail=detail))
+
+
+Verb = Callable[[Mapping[str, Any], Reply], None]
+"""Raises LauncherError instead of answering when it is refused at once."""
 
 MOST_CLIENTS = 64
 _PATIENCE = 10.0
@@ -36,7 +50,7 @@ class _Client:
         self.sock = sock
         self.received = b""
         self.to_send = b""
-        self.answered = False
+        self.asked = False
 
 
 class ControlServer:
@@ -75,7 +89,7 @@ class ControlServer:
         self._reactor.watch(fd, select.EPOLLIN, self._on_event)
 
         def lose_patience() -> None:
-            if self._clients.get(fd) is client and (not client.answered or client.to_send):
+            if self._clients.get(fd) is client and (not client.asked or client.to_send):
                 self._hang_up(fd)
 
         self._reactor.call_later(_PATIENCE, lose_patience)
@@ -94,30 +108,36 @@ class ControlServer:
 
     def _receive(self, fd: int, client: _Client) -> None:
         data = client.sock.recv(MAX_REQUEST + 1)
-        if not data or client.answered:
+        if not data or client.asked:
             self._hang_up(fd)
             return
         client.received += data
         if b"\n" in client.received or len(client.received) > MAX_REQUEST:
-            client.answered = True
-            line = client.received.partition(b"\n")[0]
-            client.to_send = encode(self._answer(line))
-            self._send(fd, client)
+            client.asked = True
+            self._answer(fd, client, client.received.partition(b"\n")[0])
 
     def _send(self, fd: int, client: _Client) -> None:
-        with contextlib.suppress(BlockingIOError):
+        try:
             sent = client.sock.send(client.to_send)
-            client.to_send = client.to_send[sent:]
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._hang_up(fd)
+            return
+        client.to_send = client.to_send[sent:]
         self._reactor.change(fd, select.EPOLLOUT if client.to_send else select.EPOLLIN)
 
-    def _answer(self, line: bytes) -> dict[str, Any]:
+    def _answer(self, fd: int, client: _Client, line: bytes) -> None:
+        def give(answer: dict[str, Any]) -> None:
+            if self._clients.get(fd) is client:  # else: it did not wait for it
+                client.to_send = encode(answer)
+                self._send(fd, client)
+
         try:
-            request: Request = parse_request(line)
-            return ok(self._verbs[request.verb](request.args))
-        except ProtocolError as error:
-            return refused(str(error))
+            request = parse_request(line)
+            self._verbs[request.verb](request.args, Reply(give))
         except LauncherError as error:
-            return refused(str(error), error.exit_status)
+            give(refused(str(error), error.exit_status))
 
     def _hang_up(self, fd: int) -> None:
         client = self._clients.pop(fd)

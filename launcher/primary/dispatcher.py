@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 
+from launcher import refusals
 from launcher.policy.scheduling import Policy
-from launcher.primary import refusals
 from launcher.primary.connections import Connection, Connections
 from launcher.primary.farewell import Farewell
 from launcher.primary.reactor import Reactor, Timer
@@ -59,8 +59,13 @@ class Dispatcher:
         if hopeless:
             self._refuse_waiting()
 
-    def admit(self, connection: Connection) -> None:
-        """Deal a connection, or let it wait its turn."""
+    def admit(self, connection: Connection, to_the_emptiest: bool = False) -> None:
+        """Deal a connection, or let it wait its turn.
+
+        ``to_the_emptiest``: whoever has fewest connections gets it, whatever the policy.
+        """
+        if to_the_emptiest and self._deal_to_the_emptiest(connection):
+            return
         if self._waiting or not self._deal(connection):
             connection.since = self._reactor.clock()
             self._waiting[connection.serial] = connection
@@ -78,6 +83,10 @@ class Dispatcher:
                 return True
             ring = [other for other in ring if other is not worker]
         return False
+
+    def _deal_to_the_emptiest(self, connection: Connection) -> bool:
+        ring = sorted(self._ring, key=lambda worker: worker.connections)
+        return any(worker.deal(connection) for worker in ring)
 
     def _deal_waiting(self) -> None:
         was_full = self.full

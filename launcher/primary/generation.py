@@ -12,8 +12,8 @@ import signal
 import subprocess
 import sys
 
-from launcher.ipc.channel import Channel, ChannelClosed
 from launcher.ipc.boot import PACKAGE_ROOT, Boot
+from launcher.ipc.channel import Channel, ChannelClosed
 from launcher.ipc.messages import Spawn, encode
 from launcher.policy.lifecycle import WorkerState
 from launcher.primary.reactor import Timer
@@ -83,8 +83,12 @@ class Generation:
         return sorted(ready, key=lambda worker: worker.slot)
 
     def by_slot(self) -> dict[int, WorkerHandle]:
-        """The workers that hold a slot: all but the retiring ones."""
-        return {w.slot: w for w in self.workers.values() if w.state is not WorkerState.RETIRING}
+        """The workers that hold a slot: not the retiring ones, nor those being replaced."""
+        return {
+            w.slot: w
+            for w in self.workers.values()
+            if w.state is not WorkerState.RETIRING and not w.replaced
+        }
 
     def dismiss(self) -> None:
         """Let the pool go: it reaps what it has and leaves."""

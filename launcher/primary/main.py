@@ -11,12 +11,12 @@ from typing import Any
 from setproctitle import setproctitle
 
 from launcher.home import ClusterFolder
-from launcher.primary.control import ControlServer
+from launcher.primary.control import ControlServer, Reply, Verb
 from launcher.primary.listeners import open_listeners
 from launcher.primary.primary import Primary
 from launcher.primary.reactor import Reactor
 from launcher.primary.report import report
-from launcher.settings import Settings, parse_bind
+from launcher.settings import Settings, parse_bind, scale_target
 
 _RESERVED = 256
 """Descriptors that are not for connections: listeners, channels, the control socket."""
@@ -51,12 +51,26 @@ def serve(settings: Settings, folder: ClusterFolder) -> int:
     return 0
 
 
-def _verbs(primary: Primary, folder: ClusterFolder) -> dict[str, Any]:
-    def stop(_args: Mapping[str, Any]) -> dict[str, Any]:
-        primary.stop(keep_entry=True)
-        return {"pid": os.getpid(), "deadline": primary.settings.graceful_timeout + 5}
+def _verbs(primary: Primary, folder: ClusterFolder) -> Mapping[str, Verb]:
+    def status(_args: Mapping[str, Any], reply: Reply) -> None:
+        reply.done(report(primary))
 
-    return {"status": lambda _args: report(primary), "stop": stop}
+    def stop(_args: Mapping[str, Any], reply: Reply) -> None:
+        reply.done({"pid": os.getpid(), "deadline": primary.settings.graceful_timeout + 5})
+        primary.stop(keep_entry=True)
+
+    def reload(_args: Mapping[str, Any], reply: Reply) -> None:
+        primary.reload(reply)
+
+    def restart(_args: Mapping[str, Any], reply: Reply) -> None:
+        primary.restart(reply)
+
+    def scale(args: Mapping[str, Any], reply: Reply) -> None:
+        workers, why = scale_target(args["to"], primary.wanted)
+        primary.scale(workers, why, reply)
+        folder.write_app_json(primary.settings.to_json())
+
+    return {"status": status, "stop": stop, "reload": reload, "restart": restart, "scale": scale}
 
 
 def _raise_descriptor_limit() -> int:

@@ -1,32 +1,39 @@
 """The primary: compares what is wanted with what is, and closes the gap.
 
-Everything that happens (a message, a death, a signal, a timer) ends in
-`Primary.step`, which looks at the whole and starts or ends what it must. It is
-level-triggered: losing or doubling one event cannot wedge it.
+Everything that happens (a message, a death, a signal, a timer, a request from
+the command line) ends in `Primary.step`, which looks at the whole and starts
+or ends what it must. It is level-triggered: losing or doubling one event
+cannot wedge it.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 from functools import partial
 
 from launcher.errors import LauncherError
-from launcher.ipc.messages import Listen, Pinned, Returned, Unpinned
+from launcher.ipc.messages import Cut, Listen, Pinned, Returned, Share, Unpinned
+from launcher.policy.balance import surplus
 from launcher.policy.lifecycle import ClusterState, WorkerState
 from launcher.policy.restart import RestartPolicy
 from launcher.policy.scheduling import POLICIES
 from launcher.primary.acceptor import Acceptor
-from launcher.primary.connections import Connection, Connections
+from launcher.primary.connections import Connections
+from launcher.primary.control import Reply
 from launcher.primary.dispatcher import Dispatcher
 from launcher.primary.exits import describe_exit
 from launcher.primary.farewell import Farewell
 from launcher.primary.generation import Generation
+from launcher.primary.health import HealthCheck
 from launcher.primary.listeners import Listener, url
 from launcher.primary.log import log, write
 from launcher.primary.notify import notify
 from launcher.primary.reactor import Reactor, Timer
 from launcher.primary.rescue import Rescuer
-from launcher.primary.roster import Roster
+from launcher.primary.rollout import Rollout
+from launcher.primary.roster import ConnectionMessage, Roster
+from launcher.primary.watch import Watch
 from launcher.primary.worker_handle import WorkerHandle
 from launcher.settings import Settings
 
@@ -41,7 +48,6 @@ class Primary:
         self.listeners = listeners
         self.reactor = reactor
         self.started = reactor.clock()
-        self.wanted = settings.wanted
         self.restarts = {"crash": 0, "timeout": 0, "memory": 0, "recycle": 0, "reload": 0}
         self.requests_of_the_gone = 0
         self.failure: LauncherError | None = None
@@ -51,8 +57,10 @@ class Primary:
         self.connections = Connections(reactor, most_connections)
         self.roster = Roster(settings, [entry.address for entry in listeners], reactor, self)
         self._next: Generation | None = None
+        self._rollout: Rollout | None = None
         self._restart = RestartPolicy(settings.max_restarts)
         self._reason = ""
+        self._detail = ""
         self._was_ready = False
         self._stopping = False
         self._killed = False
@@ -66,17 +74,23 @@ class Primary:
             settings.queue_timeout,
         )
         self._acceptor = Acceptor(reactor, listeners, self.connections, self._dispatcher)
-        self._rescuer = Rescuer(
-            self.connections, self._farewell, self._dispatcher.admit, rerun=True
-        )
+        self._rescuer = Rescuer(self.connections, self._farewell, self._dispatcher, settings.rerun)
+        self._watch = Watch(self)
 
     # What there is to tell
+
+    @property
+    def wanted(self) -> int:
+        """How many workers there are to be."""
+        return self.settings.wanted
 
     @property
     def state(self) -> ClusterState:
         """What the cluster is doing, in the users' words."""
         if self._stopping:
             return ClusterState.STOPPING
+        if self._rollout and self._rollout.kind != "scale":
+            return ClusterState.RELOADING
         if self._restart.exhausted:
             return ClusterState.ERRORED
         return ClusterState.ONLINE if self._was_ready else ClusterState.LAUNCHING
@@ -85,10 +99,19 @@ class Primary:
     def error(self) -> str | None:
         """Why not all is well; None when it is."""
         now = self.reactor.clock()
-        online = self.current.online() if self.current else []
-        if sum(worker.stood_up(now) for worker in online) >= self.wanted:
+        if sum(worker.stood_up(now) for worker in self.online()) >= self.wanted:
             return None
         return self._reason or None
+
+    @property
+    def calm(self) -> bool:
+        """Whether every slot has its worker and no change is under way."""
+        quiet = not (self._stopping or self._rollout or self._next)
+        return quiet and len(self.online()) == self.wanted
+
+    def online(self) -> list[WorkerHandle]:
+        """The workers that are dealt connections, by slot."""
+        return self.current.online() if self.current else []
 
     def empty_slots(self) -> list[int]:
         """Slots that have no worker."""
@@ -110,6 +133,7 @@ class Primary:
         )
         if self.settings.policy != "kernel":
             self._acceptor.start()
+        self._watch.start()
         self.step()
 
     def stop(self, keep_entry: bool = False) -> None:
@@ -123,6 +147,7 @@ class Primary:
         self._stopping = True
         notify("STOPPING=1")
         log(f"stopping; running requests have {self.settings.graceful_timeout:g} s to finish")
+        self._end_rollout("the cluster was stopped")
         if self.settings.policy != "kernel":
             self._acceptor.drain()
         for listener in self.listeners:
@@ -153,7 +178,9 @@ class Primary:
 
     def _interrupted(self) -> None:
         if self._stopping:
-            self._cut_short("interrupted again")
+            running = sum(worker.row.busy() for worker in self.roster.workers())
+            line = f"interrupted again: stopped at once, {running} running requests were cut"
+            self._fail(LauncherError(line))
         else:
             self.stop()
 
@@ -162,13 +189,83 @@ class Primary:
         log(f"ending by force, not finished in time: {late or 'the pool'}")
         self.kill()
 
-    def _cut_short(self, why: str) -> None:
-        running = sum(worker.row.busy() for worker in self.roster.workers())
-        self._fail(LauncherError(f"{why}: stopped at once, {running} running requests were cut"))
-
     def _fail(self, error: LauncherError) -> None:
         self.failure = self.failure or error
         self.kill()
+
+    # Changes that somebody asks for
+
+    def reload(self, reply: Reply) -> None:
+        """Replace the generation by a new one once that is ready; else keep it.
+
+        Raises LauncherError when it cannot be begun.
+        """
+        self._refuse_if_busy()
+        generation = self._launch()
+        if generation is None:
+            raise LauncherError(self._reason)
+        log(f"reloading: generation {generation.number} is being loaded")
+        self._next = generation
+        self._rollout = Rollout("reload", generation, reply)
+
+    def restart(self, reply: Reply) -> None:
+        """End the generation and start another, whatever comes of it. Connections wait.
+
+        Raises LauncherError when it cannot be begun.
+        """
+        self._refuse_if_busy()
+        self._restart.reset()
+        generation = self._launch()
+        if generation is None:
+            raise LauncherError(self._reason)
+        log(f"restarting: generation {generation.number} is being loaded")
+        self._next = generation
+        self._replace_current()
+        self._rollout = Rollout("restart", generation, reply)
+        self.step()
+
+    def scale(self, workers: int, why: str, reply: Reply) -> None:
+        """Have so many workers from now on. Raises LauncherError when that is nothing new."""
+        self._refuse_if_busy()
+        if workers == self.wanted:
+            name = self.settings.name
+            raise LauncherError(f"nothing to do: {name!r} has {workers} workers already")
+        assert self.current
+        log(f"scaling from {self.wanted} to {workers} workers")
+        self.settings = dataclasses.replace(self.settings, wanted=workers, sizing=why)
+        self._rollout = Rollout("scale", self.current, reply)
+        self.step()
+
+    def _refuse_if_busy(self) -> None:
+        if self._stopping:
+            raise LauncherError("the cluster is being stopped")
+        if self._rollout:
+            raise LauncherError(f"a {self._rollout.kind} is under way: try again when it is done")
+        if self._next or not self.current:
+            raise LauncherError("the cluster is starting: try again when it is online")
+
+    def _end_rollout(self, failure: str = "", detail: str = "") -> None:
+        rollout, self._rollout = self._rollout, None
+        if rollout is None:
+            return
+        if failure:
+            log(f"{rollout.kind} failed: {failure}")
+            rollout.failed(failure, detail)
+        else:
+            log(
+                f"{rollout.kind} done: {self.wanted} workers of generation "
+                f"{rollout.generation.number} are online"
+            )
+            rollout.done(self.wanted)
+
+    def _undo(self, generation: Generation, reason: str, detail: str = "") -> bool:
+        """Discard the new generation of a reload that failed; whether it was one."""
+        if not (self._rollout and self._rollout.transaction and generation is self._next):
+            return False
+        self._next = None
+        self.roster.discard(generation)
+        self._end_rollout(reason, detail)
+        return True
 
     # One step towards what is wanted
 
@@ -182,10 +279,12 @@ class Primary:
             if generation:
                 self._fill(generation)
         self._promote()
+        self._retire_the_surplus()
         for generation in self.roster.generations:
             if generation not in (self.current, self._next) and not generation.workers:
                 generation.dismiss()
         self._serve()
+        self._conclude()
 
     def _step_to_the_end(self) -> None:
         for generation in self.roster.generations:
@@ -202,18 +301,23 @@ class Primary:
 
     def _replace_a_lost_pool(self) -> None:
         lost = self.current is None or not self.current.alive
-        if not lost or self._next or not self._may_start():
-            return
+        if lost and not self._next and self._may_start():
+            self._next = self._launch()
+
+    def _launch(self) -> Generation | None:
         self._restart.started(self.reactor.clock())
         try:
             generation = self.roster.launch()
         except OSError as error:
-            self._start_failed(f"the pool could not be started: {error.strerror}")
-            return
+            self._reason = f"the pool could not be started: {error.strerror}"
+            log(self._reason)
+            self._died(stood_up=False)
+            self._step_at(self.reactor.clock() + 0.1)
+            return None
         generation.deadline = self.reactor.call_later(
             self.settings.boot_timeout, partial(self._too_late_to_load, generation)
         )
-        self._next = generation
+        return generation
 
     def _fill(self, generation: Generation) -> None:
         if not generation.can_fork:
@@ -233,19 +337,34 @@ class Primary:
             )
 
     def _promote(self) -> None:
-        """Put the next generation in the current one's place once it is ready, or there is none."""
-        old, new = self.current, self._next
-        if new is None:
+        """Put the next generation in the current one's place, once it is ready."""
+        if self._next is None:
             return
-        if old and old.workers and len(new.online()) < self.wanted:
-            return
-        self.current, self._next = new, None
+        needed = bool(self.current and self.current.workers) or self._rollout is not None
+        if not needed or len(self._next.online()) >= self.wanted:
+            self._replace_current()
+
+    def _replace_current(self) -> None:
+        old, self.current, self._next = self.current, self._next, None
         if old:
+            self.restarts["reload"] += self._rollout is not None
+            self._restart.reset()
             for worker in list(old.workers.values()):
                 self._retire(worker)
 
+    def _retire_the_surplus(self) -> None:
+        """End what has a slot too many, or has been replaced."""
+        if not self.current:
+            return
+        ready = {worker.slot for worker in self.current.online() if not worker.replaced}
+        for worker in list(self.current.workers.values()):
+            surplus_slot = worker.slot >= self.wanted
+            replaced = worker.replaced and worker.slot in ready
+            if worker.state is not WorkerState.RETIRING and (surplus_slot or replaced):
+                self._retire(worker)
+
     def _serve(self) -> None:
-        online = self.current.online() if self.current else []
+        online = self.online()
         hopeless = self._restart.exhausted and not self.roster.workers()
         self._dispatcher.serve_with(online, hopeless)
         if self._was_ready or len(online) < self.wanted:
@@ -255,6 +374,12 @@ class Primary:
         log(f"{self.settings.name!r} is ready at {where}, workers: {self.settings.sizing}")
         log(f"to stop it: Ctrl-C here, or python -m launcher stop {self.settings.name}")
         notify(f"READY=1\nSTATUS={self.wanted} workers ready")
+
+    def _conclude(self) -> None:
+        """Tell whoever waits for a change that it is carried out."""
+        rollout = self._rollout
+        if rollout and rollout.generation is self.current and len(self.online()) == self.wanted:
+            self._end_rollout()
 
     def _may_start(self) -> bool:
         if self._restart.exhausted:
@@ -281,31 +406,42 @@ class Primary:
             self.settings.graceful_timeout, partial(self._too_late_to_leave, worker)
         )
 
+    def _spread(self) -> None:
+        """Have keep-alive connections shared with a worker that has just come."""
+        if self.settings.policy == "sticky":
+            return
+        online = self.online()
+        counts = [len(worker.connections_by_serial) for worker in online]
+        for worker, count in zip(online, surplus(counts), strict=True):
+            if count:
+                worker.tell(Share(count))
+
     def _died(self, stood_up: bool) -> None:
         """Somebody died whom nobody had asked to leave."""
         self.restarts["crash"] += 1
         self._restart.died(self.reactor.clock(), stood_up)
         if self._restart.exhausted:
             log(f"giving up after {self._restart.attempts} failed starts in a row")
-
-    def _start_failed(self, reason: str) -> None:
-        self._reason = reason
-        log(reason)
-        self._died(stood_up=False)
-        self.step()
+            self._end_rollout(self._reason, self._detail)
 
     def _too_late_to_load(self, generation: Generation) -> None:
         generation.error = f"the app was not loaded within {self.settings.boot_timeout:g} s"
         generation.kill()
 
     def _too_late_to_be_ready(self, worker: WorkerHandle) -> None:
-        self._reason = f"{worker} was not ready within {self.settings.boot_timeout:g} s"
-        log(self._reason)
-        worker.signal(signal.SIGKILL)
+        self._unfit(worker, f"was not ready within {self.settings.boot_timeout:g} s")
 
     def _too_late_to_leave(self, worker: WorkerHandle) -> None:
         log(f"ending by force, not finished in time: {worker}")
         worker.signal(signal.SIGKILL)
+
+    def _unfit(self, worker: WorkerHandle, what: str) -> None:
+        """A worker that was started will not do."""
+        self._reason = f"{worker} {what}"
+        log(self._reason)
+        generation = self.roster.generation_of(worker)
+        if not self._undo(generation, self._reason):
+            worker.signal(signal.SIGKILL)
 
     # What happens to pools and workers (roster.Events)
 
@@ -316,63 +452,108 @@ class Primary:
         self.step()
 
     def app_failed(self, generation: Generation, reason: str, detail: str) -> None:
-        """At first start that is the end; later the running generation never notices."""
+        """At first start that is the end; in a reload the running generation never notices."""
         generation.error = reason
-        self._reason = reason
+        self._reason, self._detail = reason, detail
+        if self._undo(generation, reason, detail):
+            return
         write(detail)
         if not self._was_ready:
             self._fail(LauncherError(reason))
+        elif self._rollout and self._rollout.generation is generation:
+            self._end_rollout(reason, detail)
 
     def pool_exited(self, generation: Generation, status: int) -> None:
         """Its workers live on until those of a new pool have replaced them."""
         if generation in (self.current, self._next) and not self._stopping:
             doing = "" if generation.loaded else " while the app was being loaded"
-            self._reason = generation.error or f"the pool {describe_exit(status)}{doing}"
-            log(f"generation {generation.number}: {self._reason}")
-            self._died(stood_up=generation.loaded)
-            if not generation.loaded and not self._was_ready:
-                self._fail(LauncherError(self._reason))
+            self._pool_lost(
+                generation, generation.error or f"the pool {describe_exit(status)}{doing}"
+            )
+        self.step()
+
+    def _pool_lost(self, generation: Generation, reason: str) -> None:
+        self._reason = reason
+        if self._undo(generation, reason):
+            return
+        log(f"generation {generation.number}: {reason}")
+        self._died(stood_up=generation.loaded)
+        if not generation.loaded and not self._was_ready:
+            self._fail(LauncherError(reason))
+        elif not generation.loaded and self._rollout and self._rollout.generation is generation:
+            self._end_rollout(reason)
         if generation is self._next:
             self._next = None
-        self.step()
 
     def spawn_failed(self, worker: WorkerHandle, reason: str) -> None:
         """No process was to be had; `worker_gone` has dealt with the rest."""
         self._reason = f"{worker} could not be forked: {reason}"
         log(self._reason)
 
-    def worker_ready(self, worker: WorkerHandle) -> None:
-        """Deal to it."""
+    def worker_loaded(self, worker: WorkerHandle) -> None:
+        """Ready, or to be asked first whether it is well."""
+        path = self.settings.health_path
+        if path:
+            HealthCheck(self.reactor, worker, path, partial(self._health_known, worker))
+        else:
+            self._worker_ready(worker)
+
+    def _health_known(self, worker: WorkerHandle, problem: str | None) -> None:
+        if worker.state is not WorkerState.LAUNCHING:
+            return
+        if problem:
+            self._unfit(worker, f"answered its health check with: {problem}")
+        else:
+            self._worker_ready(worker)
+
+    def _worker_ready(self, worker: WorkerHandle) -> None:
+        if worker.state is not WorkerState.LAUNCHING:
+            return
+        worker.ready(self.reactor.clock())
         if self.settings.policy == "kernel":
             worker.tell(Listen(), tuple(entry.sock.fileno() for entry in self.listeners))
         self.step()
+        self._spread()
 
-    def worker_retires(self, worker: WorkerHandle, reason: str) -> None:
+    def worker_retires(self, worker: WorkerHandle, reason: str, cause: str) -> None:
         """It leaves by itself; its slot is free for the next."""
         log(f"{worker} leaves: {reason}")
+        worker.cause = cause
         self._retire(worker)
         self.step()
 
     def worker_gone(self, worker: WorkerHandle) -> None:
         """Save its connections and have it replaced."""
         self.requests_of_the_gone += worker.row.requests()
-        if not worker.expected and not self._stopping:
+        if worker.cause:
+            self.restarts[worker.cause] += 1
+        elif not worker.expected and not self._stopping and not self._of_a_transaction(worker):
             self._died(worker.stood_up(self.reactor.clock()))
         self._rescuer.rescue(worker)
         self.step()
 
     def worker_exited(self, worker: WorkerHandle, status: int) -> None:
         """Say how, when it was not asked to leave."""
-        if not worker.expected and not self._stopping:
-            self._reason = f"{worker} {describe_exit(status)}"
-            log(self._reason)
-
-    def worker_said(self, worker: WorkerHandle, message: Returned | Pinned | Unpinned) -> None:
-        """Note which connections can travel, and take back those it returns."""
-        if isinstance(message, Returned):
-            self._rescuer.take_back(worker, message.serials)
+        if worker.expected or worker.cause or self._stopping:
             return
-        connection = worker.connections_by_serial.get(message.serial)
-        if connection:
-            connection.pinned = isinstance(message, Pinned)
-            connection.answered = isinstance(message, Pinned) and message.answered
+        self._reason = f"{worker} {describe_exit(status)}"
+        log(self._reason)
+        if self._of_a_transaction(worker) and self._next:
+            self._undo(self._next, self._next.error or self._reason)
+            self.step()
+
+    def _of_a_transaction(self, worker: WorkerHandle) -> bool:
+        in_next = self._next is not None and worker.generation == self._next.number
+        return in_next and self._rollout is not None and self._rollout.transaction
+
+    def worker_said(self, worker: WorkerHandle, message: ConnectionMessage) -> None:
+        """It returns connections, or says which of them cannot travel."""
+        match message:
+            case Returned(serials):
+                self._rescuer.take_back(worker, serials)
+            case Pinned(serial, answered):
+                self.connections.pin(serial, pinned=True, answered=answered)
+            case Unpinned(serial):
+                self.connections.pin(serial, pinned=False, answered=False)
+            case Cut(serial):
+                self._rescuer.cut(serial)

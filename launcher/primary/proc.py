@@ -17,6 +17,18 @@ class Usage:
     cpu: float
 
 
+def proportional_memory(pid: int) -> int:
+    """Bytes of memory, what is shared counted in parts (PSS); 0 when it cannot be told."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+            for line in file:
+                if line.startswith(b"Pss:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 0
+
+
 def usage(pid: int) -> Usage:
     """What the process uses now; zeros when it is gone."""
     try:

@@ -17,7 +17,7 @@ def report(primary: Primary) -> dict[str, Any]:
     workers = primary.roster.workers()
     entries = [_worker(worker, now) for worker in workers]
     entries += [_empty_slot(slot, primary) for slot in primary.empty_slots()]
-    entries.sort(key=lambda entry: (entry["slot"], entry["id"] or 0))
+    entries.sort(key=lambda entry: (entry["slot"], entry["id"]))
     in_kernel = sum(worker.row.connections for worker in workers)
     return {
         "name": settings.name,
@@ -31,8 +31,7 @@ def report(primary: Primary) -> dict[str, Any]:
         "workers_wanted": primary.wanted,
         "sizing": settings.sizing,
         "connections": len(primary.connections) + in_kernel,
-        "requests": primary.requests_of_the_gone
-        + sum(worker.row.requests() for worker in workers),
+        "requests": primary.requests_of_the_gone + sum(worker.row.requests() for worker in workers),
         "restarts": dict(primary.restarts),
         "error": primary.error,
         "workers": entries,
@@ -58,7 +57,7 @@ def _worker(worker: WorkerHandle, now: float) -> dict[str, Any]:
 
 def _empty_slot(slot: int, primary: Primary) -> dict[str, Any]:
     return {
-        "id": None,
+        "id": 0,
         "slot": slot,
         "pid": None,
         "generation": primary.current.number if primary.current else 0,

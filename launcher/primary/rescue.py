@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable
 
+from launcher import refusals
 from launcher.ipc.scoreboard import Note
+from launcher.policy.lifecycle import WorkerState
 from launcher.policy.rescue import Action, Verdict, judge
-from launcher.primary import refusals
 from launcher.primary.accounting import figures
 from launcher.primary.connections import Connection, Connections
+from launcher.primary.dispatcher import Dispatcher
 from launcher.primary.farewell import Farewell
 from launcher.primary.worker_handle import WorkerHandle
 
@@ -22,44 +23,56 @@ class Rescuer:
         self,
         connections: Connections,
         farewell: Farewell,
-        deal: Callable[[Connection], None],
+        dispatcher: Dispatcher,
         rerun: bool,
     ) -> None:
         self._connections = connections
         self._farewell = farewell
-        self._deal = deal
+        self._dispatcher = dispatcher
         self._rerun = rerun
 
     def rescue(self, worker: WorkerHandle) -> None:
-        """Find a new place for every connection of a worker that is dead."""
+        """Find a new place for every connection of a worker that is dead.
+
+        Its overdue requests have had their time: they are not run again.
+        """
         notes = {note.serial: note for note in worker.row.running()}
         kept = list(worker.connections_by_serial.values())
         worker.connections_by_serial.clear()
         for connection in kept:
             connection.worker = None
-            self._settle(connection, notes.get(connection.serial))
+            overdue = connection.serial in worker.overdue
+            self._settle(connection, notes.get(connection.serial), overdue)
 
     def take_back(self, worker: WorkerHandle, serials: list[int]) -> None:
-        """Deal again what a retiring worker returned."""
+        """Deal again what a worker returned: all when it retires, some when it shares."""
+        shared = worker.state is WorkerState.ONLINE
         for serial in serials:
             connection = worker.connections_by_serial.pop(serial, None)
             if connection:
                 connection.worker = None
-                self._deal_again(connection)
+                self._deal_again(connection, to_the_emptiest=shared)
 
-    def _settle(self, connection: Connection, note: Note | None) -> None:
+    def cut(self, serial: int) -> None:
+        """Close a connection so that the client can tell that its response is not whole."""
+        connection = self._connections.get(serial)
+        fd = self._connections.release(connection) if connection else None
+        if fd is not None:
+            self._farewell.cut(fd)
+
+    def _settle(self, connection: Connection, note: Note | None, overdue: bool) -> None:
         known = figures(connection.fd) if connection.exact and note else None
         verdict = judge(
             note,
             known,
             pinned=connection.pinned,
             answered=connection.answered,
-            rerun=self._rerun,
+            rerun=self._rerun and not overdue,
             rerun_at=connection.rerun_at,
         )
-        self._carry_out(connection, verdict)
+        self._carry_out(connection, verdict, overdue)
 
-    def _carry_out(self, connection: Connection, verdict: Verdict) -> None:
+    def _carry_out(self, connection: Connection, verdict: Verdict, overdue: bool) -> None:
         if verdict.consume:
             _consume(connection.fd, verdict.consume)
         if verdict.action is Action.DEAL:
@@ -74,15 +87,16 @@ class Rescuer:
             return
         if verdict.action is Action.CUT:
             self._farewell.cut(fd)
+        elif verdict.action is Action.FINISH:
+            self._farewell.answer(fd, b"")
         else:
-            owed = verdict.action is Action.ANSWER
-            self._farewell.answer(fd, refusals.BAD_GATEWAY if owed else b"")
+            self._farewell.answer(fd, refusals.GATEWAY_TIMEOUT if overdue else refusals.BAD_GATEWAY)
 
-    def _deal_again(self, connection: Connection) -> None:
+    def _deal_again(self, connection: Connection, to_the_emptiest: bool = False) -> None:
         known = figures(connection.fd) if connection.exact else None
         if known:
             connection.written, connection.consumed = known.written, known.consumed
-        self._deal(connection)
+        self._dispatcher.admit(connection, to_the_emptiest)
 
 
 def _consume(fd: int, size: int) -> None:

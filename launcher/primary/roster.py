@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
 from launcher.ipc.channel import Channel, ChannelClosed
 from launcher.ipc.messages import (
+    Cut,
     Exited,
     Failed,
     Hello,
@@ -34,6 +36,9 @@ from launcher.primary.reactor import Reactor
 from launcher.primary.worker_handle import WorkerHandle
 from launcher.settings import Settings
 
+ConnectionMessage = Returned | Pinned | Unpinned | Cut
+"""What a worker says about connections it has."""
+
 
 class Events(Protocol):
     """What can become known about pools and workers."""
@@ -50,10 +55,10 @@ class Events(Protocol):
     def spawn_failed(self, worker: WorkerHandle, reason: str) -> None:
         """There was no process to be had for this worker."""
 
-    def worker_ready(self, worker: WorkerHandle) -> None:
-        """The worker can be dealt connections."""
+    def worker_loaded(self, worker: WorkerHandle) -> None:
+        """The worker has the app loaded."""
 
-    def worker_retires(self, worker: WorkerHandle, reason: str) -> None:
+    def worker_retires(self, worker: WorkerHandle, reason: str, cause: str) -> None:
         """The worker leaves by itself, in an orderly way."""
 
     def worker_gone(self, worker: WorkerHandle) -> None:
@@ -62,7 +67,7 @@ class Events(Protocol):
     def worker_exited(self, worker: WorkerHandle, status: int) -> None:
         """How a dead worker ended; comes after `worker_gone`."""
 
-    def worker_said(self, worker: WorkerHandle, message: Returned | Pinned | Unpinned) -> None:
+    def worker_said(self, worker: WorkerHandle, message: ConnectionMessage) -> None:
         """Something about connections it has."""
 
 
@@ -90,6 +95,10 @@ class Roster:
         """All workers that are not dead, by slot and age."""
         alive = (w for generation in self.generations for w in generation.workers.values())
         return sorted(alive, key=lambda worker: (worker.slot, worker.id))
+
+    def generation_of(self, worker: WorkerHandle) -> Generation:
+        """The generation that a living worker belongs to."""
+        return next(g for g in self.generations if g.number == worker.generation)
 
     def launch(self) -> Generation:
         """Start a pool for the next generation. Raises OSError when it cannot be started."""
@@ -136,6 +145,14 @@ class Roster:
         """Release the scoreboard."""
         os.close(self._scoreboard_fd)
 
+    def discard(self, generation: Generation) -> None:
+        """End a generation and its workers now."""
+        for worker in list(generation.workers.values()):
+            worker.expected = True
+            worker.signal(signal.SIGKILL)
+            worker.channel.shut()
+        generation.kill()
+
     def _reaped(self, pid: int, status: int) -> None:
         for generation in self.generations:
             if generation.alive and generation.pid == pid:
@@ -170,20 +187,17 @@ class Roster:
                     worker.pid = worker.pid or pid
                     self._exited(generation, worker, status)
 
-    def _heard_worker(
-        self, generation: Generation, worker: WorkerHandle, message: Message
-    ) -> None:
+    def _heard_worker(self, generation: Generation, worker: WorkerHandle, message: Message) -> None:
         match message:
             case Hello(pid):
                 worker.said_hello(pid)
             case Ready():
-                worker.ready(self._reactor.clock())
-                self._events.worker_ready(worker)
+                self._events.worker_loaded(worker)
             case Failed(reason, detail):
                 self._events.app_failed(generation, reason, detail)
-            case Retiring(reason):
-                self._events.worker_retires(worker, reason)
-            case Returned() | Pinned() | Unpinned():
+            case Retiring(reason, cause):
+                self._events.worker_retires(worker, reason, cause)
+            case Returned() | Pinned() | Unpinned() | Cut():
                 self._events.worker_said(worker, message)
 
     def _exited(self, generation: Generation, worker: WorkerHandle, status: int) -> None:

@@ -9,6 +9,7 @@ import signal
 from launcher.ipc.channel import Channel, ChannelClosed
 from launcher.ipc.messages import Deal, Message, Retire, encode
 from launcher.ipc.scoreboard import Row
+from launcher.policy.health import Overweight, Pulse
 from launcher.policy.lifecycle import WorkerState, advance
 from launcher.policy.restart import STOOD_UP
 from launcher.primary.connections import Connection
@@ -41,7 +42,15 @@ class WorkerHandle:
         """When it was started or, later, became ready."""
         self._was_ready = False
         self.expected = False
-        """Whether we asked it to leave, so that its end is no crash."""
+        """Whether its end is no crash: it was asked to leave, or said that it would."""
+        self.cause = ""
+        """The counter of ``restarts`` that its end belongs to; empty: crash, or none."""
+        self.replaced = False
+        """Whether it serves only until its replacement is ready."""
+        self.overdue: frozenset[int] = frozenset()
+        """Serials of the requests that it was killed for."""
+        self.pulse = Pulse()
+        self.overweight = Overweight()
         self.deadline: Timer | None = None
         """Ends the worker when it is late: to say hello, or to leave."""
         self.connections_by_serial: dict[int, Connection] = {}

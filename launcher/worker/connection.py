@@ -58,6 +58,7 @@ class Connection:
     """
 
     __slots__ = (
+        "abandoned",
         "closing",
         "consumed",
         "continued",
@@ -79,6 +80,7 @@ class Connection:
         "serial",
         "sock",
         "started",
+        "upgraded",
         "written",
     )
 
@@ -103,9 +105,13 @@ class Connection:
         self.consumed = consumed
         self.kept = kept
         self.phase = Phase.REQUEST
+        self.abandoned = False
+        """Whether its request took too long and is no longer waited for."""
         self.requests = 0
         self.registered = False
         self.pinned = False
+        self.upgraded = False
+        """Whether the app talks another protocol on it, for as long as it likes."""
         self.closing = False
         """Whether to close once everything is sent."""
         self.continued = False

@@ -10,15 +10,17 @@ thread that finds the connection taken leaves it alone.
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 import socket
+import sys
 import threading
 import time
+import traceback
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.http.errors import NoMoreData, ParseException
 
+from launcher import refusals
 from launcher.ipc.channel import Channel, ChannelClosed
 from launcher.ipc.messages import (
     Cut,
@@ -27,6 +29,7 @@ from launcher.ipc.messages import (
     Pinned,
     Retire,
     Returned,
+    Share,
     Unpinned,
     decode,
     encode,
@@ -35,7 +38,7 @@ from launcher.ipc.scoreboard import Notepad
 from launcher.worker import request as requests
 from launcher.worker.connection import Connection, Phase
 from launcher.worker.exchange import Exchange, is_safe
-from launcher.worker.request import IN_KERNEL, Arrived, ChunkScanner, Framing, NeedMore
+from launcher.worker.request import IN_KERNEL, Arrived, NeedMore
 
 if TYPE_CHECKING:
     from launcher.worker.process import Worker
@@ -57,9 +60,24 @@ _LAST_WORDS = 1.0
 
 _PULL = 256 * 1024
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_TIMED_OUT = (
-    b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-)
+_TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class Running:
+    """A request that a thread is running. ``size``: its bytes that are still in the kernel."""
+
+    __slots__ = ("_request", "conn", "size", "thread")
+
+    def __init__(self, conn: Connection, size: int, request: Any, thread: int) -> None:
+        self.conn = conn
+        self.size = size
+        self.thread = thread
+        self._request = request
+
+    @property
+    def what(self) -> str:
+        """The request, for the log."""
+        return f"{self._request.method} {self._request.path}"
 
 
 class Crew:
@@ -77,7 +95,12 @@ class Crew:
         self._parked: dict[int, Connection] = {}
         """By descriptor: who waits for an event. Taken out by whoever serves it."""
         self._active = [False] * orders.settings.threads
+        self._pads = [orders.row.pad(index) for index in range(len(self._active))]
+        self._running: list[Running | None] = [None] * len(self._active)
+        self._timeout = orders.settings.timeout
         self._listeners: dict[int, tuple[socket.socket, int]] = {}
+        self._to_share = 0
+        """Idle connections that are yet to be returned."""
         self.retiring = False
         self.final = False
         self.orphaned = False
@@ -98,7 +121,8 @@ class Crew:
 
     def finished(self) -> bool:
         """Whether a retiring worker has nothing left to do."""
-        return not self._parked and not any(self._active)
+        busy = sum(self._active) - sum(bool(r and r.conn.abandoned) for r in self._running)
+        return not self._parked and not busy
 
     def retire(self, final: bool) -> None:
         """Take no more; return what can travel, or when ``final`` close what is idle."""
@@ -109,14 +133,45 @@ class Crew:
             listener.close()
         self._listeners.clear()
         for conn in list(self._parked.values()):
-            if conn.phase is Phase.REQUEST and self._parked.pop(conn.fd, None):
+            if conn.phase is Phase.REQUEST and self._claim(conn):
                 self._let_go(conn)
         self._worker.wake()
+
+    def end_overdue(self, now: int) -> str | None:
+        """Give up the requests whose time is up (``now``: monotonic nanoseconds).
+
+        Their clients get 504 and their stacks go to the log. A line that says
+        so when there were any: their threads are lost to this worker.
+        """
+        line = None
+        for running, pad in zip(self._running, self._pads, strict=True):
+            started = pad.started()
+            late = self._timeout and started and now - started > self._timeout * 1e9
+            if running and late and not (running.conn.upgraded or running.conn.abandoned):
+                line = self._abandon(running, pad)
+        return line
+
+    def _abandon(self, running: Running, pad: Notepad) -> str:
+        conn = running.conn
+        conn.abandoned = True
+        line = f"{running.what} took longer than {self._timeout:g} s"
+        frame = sys._current_frames().get(running.thread)
+        stack = "".join(traceback.format_stack(frame)) if frame else ""
+        self._worker.log.error("%s; its thread was here:\n%s", line, stack)
+        if pad.answered():
+            # A part is out and nothing more came; see `_announce`.
+            self.tell(Cut(conn.serial))
+        else:
+            with contextlib.suppress(OSError):
+                conn.drop(running.size)
+                conn.send(refusals.GATEWAY_TIMEOUT)
+        conn.shut()
+        return line
 
     def expire(self, now: float) -> None:
         """End the waits whose time is up."""
         for conn in list(self._parked.values()):
-            if conn.deadline <= now and self._parked.pop(conn.fd, None):
+            if conn.deadline <= now and self._claim(conn):
                 try:
                     self._expired(conn, now)
                 except OSError:
@@ -125,7 +180,7 @@ class Crew:
     # The loop
 
     def _work(self, index: int) -> None:
-        pad = self._row.pad(index)
+        pad = self._pads[index]
         poll, parked, active = self._epoll.poll, self._parked, self._active
         while True:
             for fd, events in poll(-1, 1):
@@ -168,6 +223,8 @@ class Crew:
                     dealt += self._accept_deal(message, descriptors)
                 elif isinstance(message, Retire):
                     self.retire(message.final)
+                elif isinstance(message, Share):
+                    self._share(message.count)
                 elif isinstance(message, Listen):
                     self._listen(descriptors)
             self._epoll.modify(self._channel.fd, select.EPOLLIN | select.EPOLLONESHOT)
@@ -178,6 +235,20 @@ class Crew:
             self._park(conn, _READABLE)
         for conn in dealt[:1]:
             self._attend(conn, 0, pad)
+
+    def _share(self, count: int) -> None:
+        self._to_share = count
+        for conn in list(self._parked.values()):
+            if not self._to_share:
+                return
+            idle = conn.phase is Phase.REQUEST and not conn.started
+            if idle and self._claim(conn):
+                self._give_back(conn)
+
+    def _give_back(self, conn: Connection) -> None:
+        self._to_share = max(0, self._to_share - 1)
+        self._release(conn)
+        self.tell(Returned([conn.serial]))
 
     def _accept_deal(self, deal: Deal, descriptors: list[int]) -> list[Connection]:
         self._row.taken += 1
@@ -318,14 +389,15 @@ class Crew:
         pulled = conn.incoming is not None
         if not pulled and arrived.request_upgrades():
             # The app will talk on the socket itself, beginning behind this head.
+            conn.upgraded = True
             self._pin(conn, answered=True)
             conn.drop(arrived.size)
             pulled = True
         size = 0 if pulled else arrived.size
         safe = not pulled and is_safe(arrived)
-        pad.begin(
-            conn.serial, safe, time.monotonic_ns(), conn.written, conn.consumed, size
-        )
+        index = pad.thread
+        self._running[index] = Running(conn, size, arrived.request, threading.get_ident())
+        pad.begin(conn.serial, safe, time.monotonic_ns(), conn.written, conn.consumed, size)
         try:
             again = self._exchange.run(conn, arrived, pad, last=self.final)
             # Sent first, consumed after: if we die in between, the primary
@@ -337,6 +409,7 @@ class Crew:
                 self._unpin(conn)
         finally:
             pad.end()
+            self._running[index] = None
         self._served(conn, again, more)
 
     def _served(self, conn: Connection, again: bool, more: bool) -> None:
@@ -364,7 +437,10 @@ class Crew:
         conn.continued = False
         conn.wake_at(1)
         conn.deadline = time.monotonic() + self._keepalive
-        self._park(conn, _READABLE)
+        if self._to_share:
+            self._give_back(conn)
+        else:
+            self._park(conn, _READABLE)
 
     def _refuse(self, conn: Connection, error: Exception) -> None:
         self._exchange.refuse(conn, None, error)
@@ -422,8 +498,7 @@ class Crew:
     def _let_go(self, conn: Connection) -> None:
         """In a retiring worker: give a connection that waits for a request back."""
         if conn.kept and not self.final:
-            self._release(conn)
-            self.tell(Returned([conn.serial]))
+            self._give_back(conn)
         elif conn.requests and not conn.started:
             self._close(conn)
         else:
@@ -432,7 +507,9 @@ class Crew:
             self._repark(conn)
 
     def _cut(self, conn: Connection) -> None:
-        if conn.kept:
+        if conn.abandoned:
+            self._close(conn)
+        elif conn.kept:
             self._release(conn)
             self.tell(Cut(conn.serial))
         else:
@@ -459,7 +536,7 @@ class Crew:
             return
         self._repark(conn, events)
         # Whoever retires us may have looked before we parked.
-        if self.retiring and conn.phase is Phase.REQUEST and self._parked.pop(conn.fd, None):
+        if self.retiring and conn.phase is Phase.REQUEST and self._claim(conn):
             self._let_go(conn)
 
     def _repark(self, conn: Connection, events: int = _READABLE) -> None:
@@ -469,6 +546,10 @@ class Crew:
         else:
             conn.registered = True
             self._epoll.register(conn.fd, events)
+
+    def _claim(self, conn: Connection) -> bool:
+        """Take a parked connection; False when somebody else has."""
+        return self._parked.pop(conn.fd, None) is not None
 
     def _pin(self, conn: Connection, answered: bool) -> None:
         conn.pinned = True

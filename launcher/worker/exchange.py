@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gunicorn.config import Config
 from gunicorn.http.wsgi import create
-from gunicorn.workers.base import Worker as GunicornWorker
 
 from launcher import current_worker
 from launcher.ipc.scoreboard import Notepad
 from launcher.worker.connection import Connection
 from launcher.worker.request import Arrived
 from launcher.worker.response import Response, error_page
+
+if TYPE_CHECKING:
+    from launcher.worker.process import Worker
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """RFC 9110 section 9.2.1."""
@@ -23,7 +25,7 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 class Exchange:
     """Runs requests through the app the way gunicorn's workers do."""
 
-    def __init__(self, worker: GunicornWorker, addresses: list[str], threads: int) -> None:
+    def __init__(self, worker: Worker, addresses: list[str], threads: int) -> None:
         self._worker = worker
         self._cfg: Config = worker.cfg
         self._servers = [_server_name(address) for address in addresses]
@@ -65,9 +67,7 @@ class Exchange:
     def refuse(self, conn: Connection, request: Any, error: BaseException) -> None:
         """Answer what is no request, or what the app failed on, with gunicorn's error page."""
         client = (conn.host, conn.port)
-        page = error_page(
-            lambda sock: self._worker.handle_error(request, sock, client, error)
-        )
+        page = error_page(lambda sock: self._worker.handle_error(request, sock, client, error))
         conn.send(page)
 
     def _prepare(self, conn: Connection, request: Any, pad: Notepad) -> tuple[Response, Any]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import select
 import signal
 import sys
 import time
 from types import FrameType
-from typing import Any
 
-from gunicorn import util
 from gunicorn.workers.base import Worker as GunicornWorker
 from setproctitle import setproctitle
 
@@ -21,13 +20,13 @@ from launcher.worker.crew import Crew
 from launcher.worker.exchange import Exchange
 from launcher.worker.orders import Orders
 
-_TICK = 1.0
+_TICK = 0.5
 
 _ORPHAN_GRACE = 3.0
 """Seconds for what runs once the primary is gone."""
 
 
-class Worker(GunicornWorker):  # type: ignore[misc]
+class Worker(GunicornWorker):
     """gunicorn's worker, except that connections come over the channel.
 
     The main thread serves nothing: it keeps time, handles signals and ends
@@ -63,8 +62,11 @@ class Worker(GunicornWorker):  # type: ignore[misc]
         """Overridden: SIGINT is the terminal's, for the primary alone to hear."""
         super().init_signals()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # Shows where the threads were when a native library crashes, and when
+        # the primary ends us with SIGABRT because a thread holds the interpreter.
+        faulthandler.enable()
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """SIGTERM: leave in an orderly way. The main loop does the rest."""
         self.alive = False
 
@@ -85,10 +87,14 @@ class Worker(GunicornWorker):  # type: ignore[misc]
             now = time.monotonic()
             self.orders.row.heartbeat = int(now * 1e9)
             crew.expire(now)
+            overdue = crew.end_overdue(time.monotonic_ns())
+            if overdue and not crew.retiring:
+                crew.tell(Retiring(overdue, "timeout"))
+                crew.retire(final=False)
             if crew.orphaned:
                 self._finish_as_orphan(now)
             elif not self.alive and not crew.retiring:
-                crew.tell(Retiring("it was asked to by SIGTERM"))
+                crew.tell(Retiring("it was asked to by SIGTERM", ""))
                 crew.retire(final=False)
 
     def _finish_as_orphan(self, now: float) -> None:

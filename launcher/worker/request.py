@@ -30,7 +30,7 @@ class NeedMore(Exception):
     """The head is not complete."""
 
 
-class _Source(Unreader):  # type: ignore[misc]
+class _Source(Unreader):
     """What gunicorn's parser reads from: the bytes that are there, later a file."""
 
     def __init__(self, data: bytes, complete: bool) -> None:

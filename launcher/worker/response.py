@@ -30,7 +30,11 @@ STALLED = 30.0
 """Seconds after which a client that takes nothing at all of a stream is given up."""
 
 
-class Response(GunicornResponse):  # type: ignore[misc]
+class Abandoned(ConnectionError):
+    """The request's time is up and its client has been told so; this answer comes too late."""
+
+
+class Response(GunicornResponse):
     """Collects what is to be sent and sends it when there is a reason to."""
 
     def __init__(self, req: Any, conn: Connection, cfg: Config, pad: Notepad) -> None:
@@ -116,15 +120,26 @@ class Response(GunicornResponse):  # type: ignore[misc]
         self._conn.send(data)
 
     def _send_piece(self) -> None:
-        self._pad.answer(LENGTH_UNKNOWN)
+        self._announce(LENGTH_UNKNOWN)
         self._conn.send(self._take())
+        self._pad.progressed(time.monotonic_ns())
         if self._conn.unsent() > MOST_UNSENT:
             _wait_for(self._conn)
 
     def _note_length(self, last: int) -> None:
         """Note the length of the whole response, of which ``last`` bytes are about to go."""
         length = self._conn.written - self._start + self._conn.unsent() + last
-        self._pad.answer(length | (CLOSES if self.should_close() else 0))
+        self._announce(length | (CLOSES if self.should_close() else 0))
+
+    def _announce(self, length: int) -> None:
+        """Note the response, then look whether it is still wanted.
+
+        `Crew.end_overdue` does the opposite, abandons and then looks for the
+        note, so at most one of the two answers the client.
+        """
+        self._pad.answer(length)
+        if self._conn.abandoned:
+            raise Abandoned
 
     def _take(self) -> bytes:
         data = b"".join(self._collected)

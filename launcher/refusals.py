@@ -1,4 +1,4 @@
-"""The responses that the primary itself gives, when no worker can: complete and final."""
+"""The responses that the launcher itself gives, when the app cannot: complete and final."""
 
 from __future__ import annotations
 

@@ -1,0 +1,33 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import StartCluster, clusters
+
+_FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    """Remember whether the test itself failed, for fixtures that show logs."""
+    report = yield
+    item.stash[_FAILED] = item.stash.get(_FAILED, False) or report.failed
+    return report
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A LAUNCHER_HOME of the test's own; made by whoever uses it first."""
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def start_cluster(home: Path, request: pytest.FixtureRequest) -> Iterator[StartCluster]:
+    """``start_cluster("echo:app", "-w", "2")``: a real cluster, stopped after the test."""
+    yield from clusters(home, lambda: request.node.stash.get(_FAILED, False))
