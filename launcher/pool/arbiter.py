@@ -17,7 +17,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from gunicorn.arbiter import Arbiter as GunicornArbiter
 from gunicorn.workers.base import Worker as GunicornWorker
@@ -149,9 +149,9 @@ class Arbiter(GunicornArbiter):
             self._report(SpawnFailed(spawn.id, error.strerror or str(error)))
 
     def _worker_with_orders(self, *args: Any) -> GunicornWorker:
-        worker = self._make_worker(*args)
+        worker: Any = self._make_worker(*args)
         worker.orders = self._being_spawned
-        return worker
+        return cast(GunicornWorker, worker)
 
     def _leave_the_pool(self) -> None:
         """In a new worker: close what is the pool's, else end of file would lie to the primary."""

@@ -38,6 +38,13 @@ class Phase(Enum):
     """The client to close; see `Connection.end`."""
 
 
+class Broken(Exception):
+    """The connection cannot go on: the client is gone, or must not take what it has for whole.
+
+    Not an OSError: an app has ConnectionErrors of its own, which are answered 500.
+    """
+
+
 class FilePart:
     """A piece of a file that is to be sent. Owns its descriptor."""
 
@@ -130,12 +137,14 @@ class Connection:
     def peek(self, size: int) -> bytes | None:
         """What has arrived, left where it is; None: nothing yet; empty: the client has closed.
 
-        Raises ConnectionError when the connection is broken.
+        Raises Broken when the client is gone.
         """
         try:
             return self.sock.recv(size, _PEEK)
         except BlockingIOError:
             return None
+        except OSError as error:
+            raise Broken from error
 
     def pull(self, size: int) -> bytes | None:
         """As `peek`, but consumed."""
@@ -143,15 +152,20 @@ class Connection:
             data = self.sock.recv(size, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return None
+        except OSError as error:
+            raise Broken from error
         self.consumed += len(data)
         return data
 
     def drop(self, size: int) -> None:
         """Consume ``size`` bytes that were peeked before."""
-        while size > 0:
-            dropped = len(self.sock.recv(size, _DROP))
-            self.consumed += dropped
-            size -= dropped
+        try:
+            while size > 0:
+                dropped = len(self.sock.recv(size, _DROP))
+                self.consumed += dropped
+                size -= dropped
+        except OSError as error:
+            raise Broken from error
 
     def wake_at(self, size: int) -> None:
         """Be readable only when ``size`` bytes are there (socket(7), SO_RCVLOWAT).
@@ -165,7 +179,7 @@ class Connection:
     def send(self, data: bytes) -> bool:
         """Send all of ``data``, or keep the rest for `flush`; whether all is sent.
 
-        Raises ConnectionError when the client is gone.
+        Raises Broken when the client is gone.
         """
         if self.outgoing:
             self.outgoing.append(memoryview(data))
@@ -227,6 +241,8 @@ class Connection:
             sent = self.sock.send(data, _SEND)
         except BlockingIOError:
             return 0
+        except OSError as error:
+            raise Broken from error
         self.written += sent
         return sent
 
@@ -244,12 +260,14 @@ class Connection:
             while part.left:
                 sent = os.sendfile(self.fd, part.fd, part.offset, min(part.left, _FILE_BLOCK))
                 if sent == 0:
-                    raise ConnectionError("the file is shorter than it was")
+                    raise Broken("the file is shorter than it was")
                 part.offset += sent
                 part.left -= sent
                 self.written += sent
         except BlockingIOError:
             return False
+        except OSError as error:
+            raise Broken from error
         finally:
             self.sock.setblocking(True)
         os.close(part.fd)

@@ -36,8 +36,9 @@ from launcher.ipc.messages import (
 )
 from launcher.ipc.scoreboard import Notepad
 from launcher.worker import request as requests
-from launcher.worker.connection import Connection, Phase
-from launcher.worker.exchange import Exchange, is_safe
+from launcher.worker.connection import Broken, Connection, Phase
+from launcher.worker.exchange import SAFE_METHODS, Exchange, is_safe
+from launcher.worker.hotpath import HotPath
 from launcher.worker.request import IN_KERNEL, Arrived, NeedMore
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 _READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
 _WRITABLE = select.EPOLLOUT | select.EPOLLONESHOT
 
-_FIRST_LOOK = 16 * 1024
+_FIRST_LOOK = 4 * 1024
 """Bytes of a first look at a request; nearly all fit."""
 
 # As Apache's mod_reqtimeout: 20 s for a head, and at least 500 bytes a second for a body.
@@ -66,18 +67,19 @@ _TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: 
 class Running:
     """A request that a thread is running. ``size``: its bytes that are still in the kernel."""
 
-    __slots__ = ("_request", "conn", "size", "thread")
+    __slots__ = ("_method", "_path", "conn", "size", "thread")
 
-    def __init__(self, conn: Connection, size: int, request: Any, thread: int) -> None:
+    def __init__(self, conn: Connection, size: int, method: str, path: str, thread: int) -> None:
         self.conn = conn
         self.size = size
         self.thread = thread
-        self._request = request
+        self._method = method
+        self._path = path
 
     @property
     def what(self) -> str:
         """The request, for the log."""
-        return f"{self._request.method} {self._request.path}"
+        return f"{self._method} {self._path}"
 
 
 class Crew:
@@ -90,6 +92,7 @@ class Crew:
         self._exchange = exchange
         self._row = orders.row
         self._keepalive = orders.settings.keepalive
+        self._hot: HotPath | None = None
         self._channel = Channel(orders.sock)
         self._epoll = select.epoll()
         self._parked: dict[int, Connection] = {}
@@ -107,7 +110,9 @@ class Crew:
         """Whether the primary is gone."""
 
     def start(self) -> None:
-        """Start the threads."""
+        """Start the threads. The app is loaded by now."""
+        if HotPath.available(self._worker):
+            self._hot = HotPath(self._worker, self._exchange, multithread=len(self._active) > 1)
         self._epoll.register(self._channel.fd, select.EPOLLIN | select.EPOLLONESHOT)
         for index in range(len(self._active)):
             threading.Thread(
@@ -162,7 +167,7 @@ class Crew:
             # A part is out and nothing more came; see `_announce`.
             self.tell(Cut(conn.serial))
         else:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(Broken):
                 conn.drop(running.size)
                 conn.send(refusals.GATEWAY_TIMEOUT)
         conn.shut()
@@ -174,7 +179,7 @@ class Crew:
             if conn.deadline <= now and self._claim(conn):
                 try:
                     self._expired(conn, now)
-                except OSError:
+                except Broken:
                     self._close(conn)
 
     # The loop
@@ -207,7 +212,7 @@ class Crew:
                     self._on_writable(conn)
                 case Phase.LINGER:
                     self._on_lingering(conn)
-        except ConnectionError:
+        except Broken:
             self._cut(conn)
         except Exception:  # a defect must not cost the worker a thread
             self._worker.log.exception("Error serving a connection")
@@ -299,7 +304,13 @@ class Crew:
         if not conn.started:
             conn.started = time.monotonic()
             conn.deadline = conn.started + HEAD_TIMEOUT
-        ended = bool(events & select.EPOLLRDHUP)
+        environ = self._hot.environ(data, conn) if self._hot else None
+        if environ is not None:
+            self._serve_plain(conn, data, environ, pad)
+            return
+        self._look_closely(conn, data, bool(events & select.EPOLLRDHUP), pad)
+
+    def _look_closely(self, conn: Connection, data: bytes, ended: bool, pad: Notepad) -> None:
         if not ended and not requests.may_be_complete(data, conn.looked_at):
             self._wait_for_more(conn, data)
             return
@@ -396,7 +407,9 @@ class Crew:
         size = 0 if pulled else arrived.size
         safe = not pulled and is_safe(arrived)
         index = pad.thread
-        self._running[index] = Running(conn, size, arrived.request, threading.get_ident())
+        request = arrived.request
+        ident = threading.get_ident()
+        self._running[index] = Running(conn, size, request.method, request.path, ident)
         pad.begin(conn.serial, safe, time.monotonic_ns(), conn.written, conn.consumed, size)
         try:
             again = self._exchange.run(conn, arrived, pad, last=self.final)
@@ -411,6 +424,27 @@ class Crew:
             pad.end()
             self._running[index] = None
         self._served(conn, again, more)
+
+    def _serve_plain(
+        self, conn: Connection, data: bytes, environ: dict[str, Any], pad: Notepad
+    ) -> None:
+        """As `_serve`, for a request that is nothing but its head."""
+        assert self._hot
+        size, method = len(data), environ["REQUEST_METHOD"]
+        self._running[pad.thread] = Running(
+            conn, size, method, environ["PATH_INFO"], threading.get_ident()
+        )
+        safe = method in SAFE_METHODS
+        pad.begin(conn.serial, safe, time.monotonic_ns(), conn.written, conn.consumed, size)
+        try:
+            again = self._hot.run(data, environ, conn, pad, self.final or not self._keepalive)
+            conn.drop(size)
+            if conn.outgoing:
+                self._pin(conn, answered=True)
+        finally:
+            pad.end()
+            self._running[pad.thread] = None
+        self._served(conn, again, more=False)
 
     def _served(self, conn: Connection, again: bool, more: bool) -> None:
         if conn.incoming:

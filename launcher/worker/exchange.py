@@ -11,14 +11,14 @@ from gunicorn.http.wsgi import create
 
 from launcher import current_worker
 from launcher.ipc.scoreboard import Notepad
-from launcher.worker.connection import Connection
-from launcher.worker.request import Arrived
-from launcher.worker.response import Response, error_page
+from launcher.worker.connection import Broken, Connection
+from launcher.worker.request import Arrived, parse
+from launcher.worker.response import Response, early_hints, error_page
 
 if TYPE_CHECKING:
     from launcher.worker.process import Worker
 
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """RFC 9110 section 9.2.1."""
 
 
@@ -28,7 +28,7 @@ class Exchange:
     def __init__(self, worker: Worker, addresses: list[str], threads: int) -> None:
         self._worker = worker
         self._cfg: Config = worker.cfg
-        self._servers = [_server_name(address) for address in addresses]
+        self.servers = [_server_name(address) for address in addresses]
         self._multithread = threads > 1
         self._pre_request = self._cfg.pre_request
         self._post_request = self._cfg.post_request
@@ -37,7 +37,7 @@ class Exchange:
     def run(self, conn: Connection, arrived: Arrived, pad: Notepad, last: bool) -> bool:
         """Answer a request. Whether the connection can have another after it.
 
-        ``last``: the connection ends with this response. Raises ConnectionError
+        ``last``: the connection ends with this response. Raises Broken
         when the client is gone.
         """
         request = arrived.request
@@ -51,12 +51,12 @@ class Exchange:
             if last or not self._keepalive:
                 response.force_close()
             self._call_the_app(environ, response)
-        except ConnectionError:
+        except Broken:
             raise
         except StopIteration:
             return False  # how an app says that it has used the socket itself (Flask-Sock)
         except (Exception, SystemExit) as error:
-            return self._failed(conn, request, response, error)
+            return self.failed(conn, request, response, error)
         finally:
             if response is not None:
                 elapsed = timedelta(seconds=time.monotonic() - started)
@@ -70,6 +70,10 @@ class Exchange:
         page = error_page(lambda sock: self._worker.handle_error(request, sock, client, error))
         conn.send(page)
 
+    def request_of(self, data: bytes, conn: Connection) -> Any:
+        """gunicorn's request for a head that is known to be complete and right."""
+        return parse(data, True, self._cfg, (conn.host, conn.port), conn.requests + 1).request
+
     def _prepare(self, conn: Connection, request: Any, pad: Notepad) -> tuple[Response, Any]:
         # The launcher has seen to it already (gunicorn would send it once more).
         request._expected_100_continue = False
@@ -78,10 +82,11 @@ class Exchange:
             request,
             conn.sock,
             client,
-            self._servers[conn.listener],
+            self.servers[conn.listener],
             self._cfg,
             response_class=_ResponseOn(conn, pad),
         )
+        environ["wsgi.early_hints"] = early_hints(response, conn)
         environ["wsgi.multithread"] = self._multithread
         environ["launcher.worker_id"] = current_worker.id
         environ["launcher.worker_slot"] = current_worker.slot
@@ -100,15 +105,16 @@ class Exchange:
             if hasattr(pieces, "close"):
                 pieces.close()
 
-    def _failed(
+    def failed(
         self, conn: Connection, request: Any, response: Response | None, error: BaseException
     ) -> bool:
+        """Answer a request that the app failed on. Raises Broken when it is too late for that."""
         if response is None or not response.begun:
             self.refuse(conn, request, error)
             return False
         # A part is out: the rest cannot become a clean-looking response.
         self._worker.log.exception("Error handling request %s", request.uri)
-        raise ConnectionError("the app failed in the middle of its response") from error
+        raise Broken("the app failed in the middle of its response") from error
 
     def _after(self, request: Any, environ: dict[str, Any], response: Response | None) -> None:
         try:
@@ -130,7 +136,7 @@ class _ResponseOn:
 
 def is_safe(arrived: Arrived) -> bool:
     """Whether the request may be run again: a safe method and no body."""
-    return arrived.request.method in _SAFE_METHODS and arrived.length == 0
+    return arrived.request.method in SAFE_METHODS and arrived.length == 0
 
 
 def _server_name(address: str) -> Any:

@@ -16,12 +16,12 @@ from typing import Any
 
 from gunicorn import util
 from gunicorn.config import Config
-from gunicorn.http.wsgi import FileWrapper
+from gunicorn.http.wsgi import FileWrapper, _make_early_hints_callback
 from gunicorn.http.wsgi import Response as GunicornResponse
 
 from launcher.ipc.scoreboard import Notepad
 from launcher.policy.rescue import CLOSES, LENGTH_UNKNOWN
-from launcher.worker.connection import Connection, FilePart
+from launcher.worker.connection import Broken, Connection, FilePart
 
 MOST_UNSENT = 16 << 20
 """Bytes of a streamed response that are kept for a slow client. Beyond, the app waits."""
@@ -30,7 +30,7 @@ STALLED = 30.0
 """Seconds after which a client that takes nothing at all of a stream is given up."""
 
 
-class Abandoned(ConnectionError):
+class Abandoned(Broken):
     """The request's time is up and its client has been told so; this answer comes too late."""
 
 
@@ -159,8 +159,25 @@ def _wait_for(conn: Connection) -> None:
             deadline = time.monotonic() + STALLED
         left = deadline - time.monotonic()
         if left <= 0:
-            raise ConnectionError("the client has stopped reading")
+            raise Broken("the client has stopped reading")
         writable.poll(left * 1000)
+
+
+class _Sink:
+    """Stands in for a socket where gunicorn writes to one: the connection keeps count."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+
+    def sendall(self, data: bytes) -> None:
+        """Send it."""
+        self._conn.send(data)
+
+
+def early_hints(response: Response, conn: Connection) -> Callable[[Any], None]:
+    """``wsgi.early_hints``: sends 103 responses before the final one (RFC 8297)."""
+    hints: Callable[[Any], None] = _make_early_hints_callback(response.req, _Sink(conn), response)
+    return hints
 
 
 class Captured:

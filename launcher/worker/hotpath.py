@@ -1,0 +1,388 @@
+"""The plain request: parsed and answered with everything that can be prepared once prepared.
+
+A plain request has a complete head, no body, and nothing in it that needs a
+decision (`_NEEDS_POLICY`). Most are. The rest, and every plain request that
+turns out not to be one (a streamed response, an error), takes gunicorn's own
+parser and response in ``request.py`` and ``response.py``: nothing here decides
+otherwise than they do, and ``tests/http/test_hotpath.py`` compares the two.
+
+What makes it fast is that clients repeat themselves. The lines of a head, the
+fields of a response and its first lines are each looked at once and remembered
+as what they come to; a line that is new is checked with gunicorn's own rules.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from gunicorn import SERVER
+from gunicorn.http.message import RFC9110_5_5_INVALID_AND_DANGEROUS as CONTROL_RE
+from gunicorn.http.message import TOKEN_RE
+from gunicorn.http.wsgi import HEADER_VALUE_RE, FileWrapper, base_environ
+from gunicorn.util import http_date, is_hoppish, unquote_to_wsgi_str
+
+from launcher import current_worker
+from launcher.policy.rescue import CLOSES
+from launcher.worker.connection import Broken
+from launcher.worker.response import Abandoned, Response, early_hints
+
+if TYPE_CHECKING:
+    from launcher.ipc.scoreboard import Notepad
+    from launcher.worker.connection import Connection
+    from launcher.worker.exchange import Exchange
+    from launcher.worker.process import Worker
+
+MOST_REMEMBERED = 4096
+"""Entries of each memory; a full one is emptied. Bounds what a hostile client can fill."""
+
+_LONGEST_REMEMBERED = 1024
+"""Bytes of a line that is worth remembering."""
+
+# Origin-form only, and no fragment: gunicorn takes more, and gets it.
+_REQUEST_LINE = re.compile(
+    rb"([!$%&'*+\-.^_`|~0-9A-Z]{3,20}) (/(?!/)[!\"$-~]*) HTTP/1\.1", re.DOTALL
+)
+
+_WITH_POLICY = frozenset({"CONTENT-LENGTH", "TRANSFER-ENCODING", "EXPECT", "UPGRADE"})
+"""Fields that take the reference path; so does every name with an underscore,
+and those that the configuration gives a meaning (``secure_scheme_headers``)."""
+
+_NO_BODY_METHODS = frozenset({"HEAD", "CONNECT"})
+
+_PLAIN_STATUS = re.compile(r"(?!204|304)[2-5][0-9]{2}(?: [ \t\x21-\x7e\x80-\xff]*)?")
+"""gunicorn's STATUS_RE, less those whose responses have no body."""
+
+_Head = tuple[bytes, int]
+
+
+class _NothingToRead(io.RawIOBase):
+    """``wsgi.input`` of a request without a body. Has no state, so all share it."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, _buffer: Any) -> int:
+        return 0
+
+    def close(self) -> None:
+        """Stay open: it is not the app's to close."""
+
+
+class HotPath:
+    """What a worker has prepared for plain requests."""
+
+    def __init__(self, worker: Worker, exchange: Exchange, multithread: bool) -> None:
+        self._cfg = worker.cfg
+        self._exchange = exchange
+        self._app: Callable[..., Iterable[bytes]] = worker.wsgi
+        self._bases = [self._base(address, multithread) for address in exchange.servers]
+        self._request_lines: dict[bytes, dict[str, str]] = {}
+        self._fields: dict[bytes, tuple[str, Any]] = {}
+        self._response_fields: dict[tuple[str, str], bytes] = {}
+        self._status_lines: dict[tuple[str, bool], bytes] = {}
+        self._date = 0
+        self._policy = _WITH_POLICY | self._cfg.secure_scheme_headers.keys()
+        self._most_fields = self._cfg.limit_request_fields
+        self._longest_line = self._cfg.limit_request_line
+        self._longest_field = self._cfg.limit_request_field_size
+
+    @staticmethod
+    def available(worker: Worker) -> bool:
+        """Whether the configuration leaves plain requests plain."""
+        cfg = worker.cfg
+        return not (
+            cfg.is_ssl
+            or cfg.proxy_protocol != "off"
+            or cfg.protocol != "http"
+            or cfg.permit_unconventional_http_method
+            or cfg.permit_unconventional_http_version
+            or cfg.permit_obsolete_folding
+            or cfg.strip_header_spaces
+            or cfg.casefold_http_method
+            or cfg.header_map == "dangerous"
+            or os.environ.get("SCRIPT_NAME")
+            or worker.log.access_log_enabled
+            or _has_hooks(cfg)
+        )
+
+    def environ(self, data: bytes, conn: Connection) -> dict[str, Any] | None:
+        """The WSGI environ of the request in ``data``; None when it is not a plain one."""
+        if not data.endswith(b"\r\n\r\n"):
+            return None
+        base = self._bases[conn.listener]
+        if base is None:
+            return None
+        first, *lines = data[:-4].split(b"\r\n")
+        line = self._request_lines.get(first) or self._read_request_line(first)
+        if line is None or not 0 < len(lines) <= self._most_fields:
+            return None
+        environ = base.copy()
+        environ.update(line)
+        fields = self._fields
+        for raw in lines:
+            field = fields.get(raw) or self._read_field(raw)
+            if field is None or field[0] in environ:
+                return None
+            environ[field[0]] = field[1]
+        if "HTTP_HOST" not in environ:
+            return None
+        environ["REMOTE_ADDR"] = conn.host
+        environ["REMOTE_PORT"] = str(conn.port)
+        environ["gunicorn.socket"] = conn.sock
+        return environ
+
+    def run(
+        self,
+        data: bytes,
+        environ: dict[str, Any],
+        conn: Connection,
+        pad: Notepad,
+        last: bool,
+    ) -> bool:
+        """Answer the plain request in ``data``. Whether the connection can have another after it.
+
+        ``last``: the connection ends with this response. Raises Broken
+        when the client is gone.
+        """
+        conn.requests += 1
+        closes = last or environ.get("HTTP_CONNECTION", "").lower() == "close"
+        response = _PlainResponse(self, data, conn, pad, closes)
+        environ["wsgi.early_hints"] = response.early_hints
+        try:
+            pieces = self._app(environ, response.start_response)
+            try:
+                return _send(pieces, response)
+            finally:
+                if hasattr(pieces, "close"):
+                    pieces.close()
+        except Broken:
+            raise
+        except StopIteration:
+            return False  # how an app says that it has used the socket itself
+        except (Exception, SystemExit) as error:
+            request = self._exchange.request_of(data, conn)
+            return self._exchange.failed(conn, request, response.reference, error)
+
+    def head(self, status: str, headers: list[tuple[str, str]], closes: bool) -> _Head | None:
+        """The bytes of a plain response's head, and the length of its body."""
+        length = -1
+        first = self._first_lines(status, closes)
+        if first is None:
+            return None
+        parts = [first]
+        known = self._response_fields
+        for field in headers:
+            if field[0] == "Content-Length":
+                if length >= 0 or not field[1].isdecimal() or not field[1].isascii():
+                    return None
+                length = int(field[1])
+                parts.append(b"Content-Length: %b\r\n" % field[1].encode())
+                continue
+            line = known.get(field) or self._read_response_field(field)
+            if line is None:
+                return None
+            parts.append(line)
+        if length < 0:
+            return None
+        parts.append(b"\r\n")
+        return b"".join(parts), length
+
+    def reference(self, data: bytes, conn: Connection, pad: Notepad, closes: bool) -> Response:
+        """What answers the request in ``data`` when its response is not plain."""
+        response = Response(self._exchange.request_of(data, conn), conn, self._cfg, pad)
+        if closes:
+            response.force_close()
+        return response
+
+    # What is new is checked with gunicorn's rules, then remembered
+
+    def _read_request_line(self, line: bytes) -> dict[str, str] | None:
+        match = _REQUEST_LINE.fullmatch(line)
+        if match is None or len(line) > self._longest_line > 0:
+            return None
+        method, uri = match[1].decode(), match[2].decode()
+        if method in _NO_BODY_METHODS:
+            return None
+        path, _, query = uri.partition("?")
+        read = {
+            "REQUEST_METHOD": method,
+            "RAW_URI": uri,
+            "PATH_INFO": unquote_to_wsgi_str(path) if "%" in path else path,
+            "QUERY_STRING": query,
+        }
+        _remember(self._request_lines, line, read)
+        return read
+
+    def _read_field(self, line: bytes) -> tuple[str, str] | None:
+        name, colon, value = line.decode("latin-1").partition(":")
+        if not colon or not TOKEN_RE.fullmatch(name) or "_" in name:
+            return None
+        name = name.upper()
+        value = value.strip(" \t")
+        too_long = len(line) + 2 > self._longest_field > 0
+        if too_long or name in self._policy or CONTROL_RE.search(value):
+            return None
+        if name == "HOST" and not value:
+            return None
+        key = "CONTENT_TYPE" if name == "CONTENT-TYPE" else "HTTP_" + name.replace("-", "_")
+        _remember(self._fields, line, (key, value))
+        return key, value
+
+    def _read_response_field(self, field: tuple[str, str]) -> bytes | None:
+        name, value = field
+        if not (isinstance(name, str) and isinstance(value, str) and TOKEN_RE.fullmatch(name)):
+            return None
+        if not HEADER_VALUE_RE.fullmatch(value):
+            return None
+        if name.lower() == "content-length" or is_hoppish(name):
+            return None
+        value = value.strip(" \t")
+        line = f"{name}: {value}\r\n".encode("latin-1")
+        _remember(self._response_fields, field, line)
+        return line
+
+    def _first_lines(self, status: str, closes: bool) -> bytes | None:
+        """Status, server, date and connection: the same for a second."""
+        now = int(time.time())
+        if now != self._date:
+            self._date = now
+            self._status_lines.clear()
+        lines = self._status_lines.get((status, closes))
+        if lines is None and isinstance(status, str) and _PLAIN_STATUS.fullmatch(status):
+            connection = "close" if closes else "keep-alive"
+            lines = (
+                f"HTTP/1.1 {status}\r\nServer: {SERVER}\r\nDate: {http_date(now)}\r\n"
+                f"Connection: {connection}\r\n"
+            ).encode("latin-1")
+            _remember(self._status_lines, (status, closes), lines)
+        return lines
+
+    def _base(self, server: Any, multithread: bool) -> dict[str, Any] | None:
+        if isinstance(server, str):
+            return None  # a unix socket, whose SERVER_NAME is each request's Host
+        return {
+            **base_environ(self._cfg),
+            "wsgi.input": _NothingToRead(),
+            "wsgi.url_scheme": "http",
+            "wsgi.multithread": multithread,
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "SERVER_NAME": server[0],
+            "SERVER_PORT": server[1],
+            "SCRIPT_NAME": "",
+            "launcher.worker_id": current_worker.id,
+            "launcher.worker_slot": current_worker.slot,
+        }
+
+
+class _PlainResponse:
+    """The WSGI side of one plain response, for as long as it is one."""
+
+    __slots__ = (
+        "_conn",
+        "_data",
+        "_given",
+        "_head",
+        "_hot",
+        "_length",
+        "_pad",
+        "closes",
+        "reference",
+        "sent",
+    )
+
+    def __init__(
+        self, hot: HotPath, data: bytes, conn: Connection, pad: Notepad, closes: bool
+    ) -> None:
+        self._hot = hot
+        self._data = data
+        self._conn = conn
+        self._pad = pad
+        self._given: tuple[str, list[tuple[str, str]]] | None = None
+        self._head = b""
+        self._length = -1
+        self.closes = closes
+        self.sent = False
+        self.reference: Response | None = None
+        """gunicorn's response, once this one has turned out not to be plain."""
+
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> Callable[[bytes], None]:
+        """As PEP 3333 says."""
+        if exc_info is None and self._given is None and self.reference is None:
+            plain = self._hot.head(status, headers, self.closes)
+            if plain:
+                self._given = (status, headers)
+                self._head, self._length = plain
+                return self._write
+        write: Callable[[bytes], None] = self.fall_back().start_response(status, headers, exc_info)
+        return write
+
+    def completed_by(self, piece: bytes) -> bool:
+        """Whether head and ``piece`` are the whole response, and nothing of it is sent yet."""
+        whole = type(piece) is bytes and len(piece) == self._length
+        return whole and self.reference is None and not self.sent
+
+    def send(self, body: bytes) -> None:
+        """Send the whole response."""
+        data = self._head + body
+        self._pad.answer(len(data) | (CLOSES if self.closes else 0))
+        # As `Response._announce`: noted first, then looked.
+        if self._conn.abandoned:
+            raise Abandoned
+        self.sent = True
+        self._conn.send(data)
+
+    def fall_back(self) -> Response:
+        """Go on with gunicorn's response."""
+        if self.reference is None:
+            self.reference = self._hot.reference(self._data, self._conn, self._pad, self.closes)
+            if self._given:
+                self.reference.start_response(*self._given)
+        return self.reference
+
+    def early_hints(self, headers: list[tuple[str, str]]) -> None:
+        """``wsgi.early_hints``, as gunicorn has it."""
+        early_hints(self.fall_back(), self._conn)(headers)
+
+    def _write(self, data: bytes) -> None:
+        self.fall_back().write(data)
+
+
+def _send(pieces: Iterable[bytes], response: _PlainResponse) -> bool:
+    """Send what the app gives; whether the connection can have another request."""
+    if isinstance(pieces, FileWrapper):
+        response.fall_back().write_file(pieces)
+    else:
+        for piece in pieces:
+            if response.completed_by(piece):
+                response.send(piece)
+            elif not response.sent:
+                response.fall_back().write(piece)
+    if not response.sent and response.completed_by(b""):
+        response.send(b"")
+    if response.sent:
+        return not response.closes
+    reference = response.fall_back()
+    reference.close()
+    return not (reference.should_close() or reference.short())
+
+
+def _has_hooks(cfg: Any) -> bool:
+    defaults = cfg.settings
+    return any(
+        defaults[name].get() is not defaults[name].default
+        for name in ("pre_request", "post_request")
+    )
+
+
+def _remember(memory: dict[Any, Any], key: Any, value: Any) -> None:
+    if len(memory) >= MOST_REMEMBERED:
+        memory.clear()
+    if len(key) <= _LONGEST_REMEMBERED:
+        memory[key] = value
