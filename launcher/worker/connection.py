@@ -70,6 +70,7 @@ class Connection:
         "consumed",
         "continued",
         "deadline",
+        "events",
         "fd",
         "host",
         "incoming",
@@ -78,11 +79,11 @@ class Connection:
         "looked_at",
         "lowat",
         "mark",
+        "missed",
         "outgoing",
         "phase",
         "pinned",
         "port",
-        "registered",
         "requests",
         "serial",
         "sock",
@@ -115,7 +116,10 @@ class Connection:
         self.abandoned = False
         """Whether its request took too long and is no longer waited for."""
         self.requests = 0
-        self.registered = False
+        self.events = 0
+        """What the epoll watches it for; 0: not registered."""
+        self.missed = False
+        """Whether an event came while it was being served."""
         self.pinned = False
         self.upgraded = False
         """Whether the app talks another protocol on it, for as long as it likes."""

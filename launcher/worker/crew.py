@@ -1,10 +1,9 @@
 """The threads of a worker: leader and followers on one epoll.
 
-Every thread waits, takes one event and serves it to its end; there is no
-hand-off, no queue and no thread that only waits. A connection belongs to
-whoever has taken it out of `_parked`, which is a single dict operation, so no
-lock is needed: the kernel gives an EPOLLONESHOT event to one thread, and a
-thread that finds the connection taken leaves it alone.
+Who leads takes an event and serves it to its end; there is no hand-off and no
+thread that only waits (`Leadership`). A connection belongs to whoever has taken
+it out of `_parked`, which is a single dict operation, so no lock is needed: a
+thread that finds a connection taken leaves word that there is more.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import sys
 import threading
 import time
 import traceback
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.http.errors import NoMoreData, ParseException
@@ -39,13 +39,19 @@ from launcher.worker import request as requests
 from launcher.worker.connection import Broken, Connection, Phase
 from launcher.worker.exchange import SAFE_METHODS, Exchange, is_safe
 from launcher.worker.hotpath import HotPath
+from launcher.worker.leadership import Leadership
 from launcher.worker.request import IN_KERNEL, Arrived, NeedMore
 
 if TYPE_CHECKING:
     from launcher.worker.process import Worker
 
-_READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
-_WRITABLE = select.EPOLLOUT | select.EPOLLONESHOT
+# Edge-triggered: a connection that waits for its next request costs no call to
+# be armed again. What that asks for in return is in `_park` and `_on_event`.
+_READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
+_WRITABLE = select.EPOLLOUT | select.EPOLLET
+
+_BATCH = 32
+"""Events taken at once. Whoever leads next goes on with those that are left."""
 
 _FIRST_LOOK = 4 * 1024
 """Bytes of a first look at a request; nearly all fit."""
@@ -101,6 +107,12 @@ class Crew:
         self._pads = [orders.row.pad(index) for index in range(len(self._active))]
         self._running: list[Running | None] = [None] * len(self._active)
         self._timeout = orders.settings.timeout
+        self._registered: dict[int, Connection] = {}
+        """By descriptor: who is known to the epoll, parked or being served."""
+        self._ready: deque[tuple[int, int]] = deque()
+        """Events that are taken from the epoll and not served yet."""
+        self._lead = Leadership()
+        self._receiving = threading.Lock()
         self._listeners: dict[int, tuple[socket.socket, int]] = {}
         self._to_share = 0
         """Idle connections that are yet to be returned."""
@@ -113,7 +125,7 @@ class Crew:
         """Start the threads. The app is loaded by now."""
         if HotPath.available(self._worker):
             self._hot = HotPath(self._worker, self._exchange, multithread=len(self._active) > 1)
-        self._epoll.register(self._channel.fd, select.EPOLLIN | select.EPOLLONESHOT)
+        self._epoll.register(self._channel.fd, select.EPOLLIN)
         for index in range(len(self._active)):
             threading.Thread(
                 target=self._work, args=(index,), name=f"serving-{index}", daemon=True
@@ -185,21 +197,38 @@ class Crew:
     # The loop
 
     def _work(self, index: int) -> None:
-        pad = self._pads[index]
-        poll, parked, active = self._epoll.poll, self._parked, self._active
+        lead, ready, poll = self._lead, self._ready, self._epoll.poll
         while True:
-            for fd, events in poll(-1, 1):
-                active[index] = True
-                conn = parked.pop(fd, None)
-                if conn is not None:
-                    self._attend(conn, events, pad)
-                elif fd == self._channel.fd:
-                    self._receive(pad)
-                elif fd in self._listeners:
-                    self._accept(fd, pad)
-                active[index] = False
-            if self.retiring:
-                self._worker.wake()
+            term = lead.attain()
+            while not lead.lost(term):
+                if not ready:
+                    lead.waits()
+                    ready.extend(poll(-1, _BATCH))
+                try:
+                    fd, events = ready.popleft()
+                except IndexError:  # whoever led before has taken it just now
+                    continue
+                lead.serves()
+                self._active[index] = True
+                self._on_event(fd, events, self._pads[index])
+                self._active[index] = False
+                if self.retiring:
+                    self._worker.wake()
+
+    def _on_event(self, fd: int, events: int, pad: Notepad) -> None:
+        conn = self._parked.pop(fd, None)
+        if conn is not None:
+            self._attend(conn, events, pad)
+        elif fd == self._channel.fd:
+            self._receive()
+        elif fd in self._listeners:
+            self._accept(fd, pad)
+        elif conn := self._registered.get(fd):
+            # Another thread is serving it. Leave word that there is more, then
+            # look again: it may have parked the connection in between.
+            conn.missed = True
+            if self._claim(conn):
+                self._attend(conn, events, pad)
 
     def _attend(self, conn: Connection, events: int, pad: Notepad) -> None:
         try:
@@ -218,28 +247,29 @@ class Crew:
             self._worker.log.exception("Error serving a connection")
             self._cut(conn)
 
-    def _receive(self, pad: Notepad) -> None:
-        dealt = []
+    def _receive(self) -> None:
+        if not self._receiving.acquire(blocking=False):
+            return  # a leader that was held up is at it; what it leaves is reported again
         try:
             while received := self._channel.receive():
-                record, descriptors = received
-                message = decode(record)
-                if isinstance(message, Deal):
-                    dealt += self._accept_deal(message, descriptors)
-                elif isinstance(message, Retire):
-                    self.retire(message.final)
-                elif isinstance(message, Share):
-                    self._share(message.count)
-                elif isinstance(message, Listen):
-                    self._listen(descriptors)
-            self._epoll.modify(self._channel.fd, select.EPOLLIN | select.EPOLLONESHOT)
+                self._heard(decode(received[0]), received[1])
         except ChannelClosed:
+            self._epoll.unregister(self._channel.fd)
             self.orphaned = True
             self._worker.wake()
-        for conn in dealt[1:]:
-            self._park(conn, _READABLE)
-        for conn in dealt[:1]:
-            self._attend(conn, 0, pad)
+        finally:
+            self._receiving.release()
+
+    def _heard(self, message: Any, descriptors: list[int]) -> None:
+        match message:
+            case Deal():
+                self._accept_deal(message, descriptors)
+            case Retire(final):
+                self.retire(final)
+            case Share(count):
+                self._share(count)
+            case Listen():
+                self._listen(descriptors)
 
     def _share(self, count: int) -> None:
         self._to_share = count
@@ -255,11 +285,11 @@ class Crew:
         self._release(conn)
         self.tell(Returned([conn.serial]))
 
-    def _accept_deal(self, deal: Deal, descriptors: list[int]) -> list[Connection]:
+    def _accept_deal(self, deal: Deal, descriptors: list[int]) -> None:
         self._row.taken += 1
         if not descriptors:  # no room for it here (MSG_CTRUNC)
             self.tell(Returned([deal.serial]))
-            return []
+            return
         family = _family(self._worker.orders.addresses[deal.listener])
         # With all three given, Python asks the kernel nothing.
         sock = socket.socket(family, socket.SOCK_STREAM, 0, fileno=descriptors[0])
@@ -267,7 +297,9 @@ class Crew:
             sock, deal.serial, deal.listener, deal.host, deal.port, deal.written, deal.consumed
         )
         conn.deadline = time.monotonic() + max(self._keepalive, HEAD_TIMEOUT)
-        return [conn]
+        # Its request is probably there: looked at before epoll is asked.
+        self._parked[conn.fd] = conn
+        self._ready.append((conn.fd, 0))
 
     def _listen(self, descriptors: list[int]) -> None:
         for index, fd in enumerate(descriptors):
@@ -306,7 +338,7 @@ class Crew:
             conn.deadline = conn.started + HEAD_TIMEOUT
         environ = self._hot.environ(data, conn) if self._hot else None
         if environ is not None:
-            self._serve_plain(conn, data, environ, pad)
+            self._serve_plain(conn, data, environ, pad, bool(events & select.EPOLLRDHUP))
             return
         self._look_closely(conn, data, bool(events & select.EPOLLRDHUP), pad)
 
@@ -426,7 +458,12 @@ class Crew:
         self._served(conn, again, more)
 
     def _serve_plain(
-        self, conn: Connection, data: bytes, environ: dict[str, Any], pad: Notepad
+        self,
+        conn: Connection,
+        data: bytes,
+        environ: dict[str, Any],
+        pad: Notepad,
+        ended: bool,
     ) -> None:
         """As `_serve`, for a request that is nothing but its head."""
         assert self._hot
@@ -444,9 +481,9 @@ class Crew:
         finally:
             pad.end()
             self._running[pad.thread] = None
-        self._served(conn, again, more=False)
+        self._served(conn, again, more=False, look_again=ended)
 
-    def _served(self, conn: Connection, again: bool, more: bool) -> None:
+    def _served(self, conn: Connection, again: bool, more: bool, look_again: bool = True) -> None:
         if conn.incoming:
             conn.incoming.close()
             conn.incoming = None
@@ -458,23 +495,25 @@ class Crew:
             conn.deadline = conn.started + BODY_TIMEOUT
             self._park(conn, _WRITABLE)
         elif again:
-            self._await_next(conn)
+            self._await_next(conn, look_again)
         elif more:
             self._linger(conn)
         else:
             self._close(conn)
 
-    def _await_next(self, conn: Connection) -> None:
+    def _await_next(self, conn: Connection, look_again: bool = True) -> None:
         conn.phase = Phase.REQUEST
         conn.started = 0.0
         conn.looked_at = 0
         conn.continued = False
-        conn.wake_at(1)
+        if conn.lowat > 1:
+            conn.wake_at(1)
+            look_again = True
         conn.deadline = time.monotonic() + self._keepalive
-        if self._to_share:
+        if self._to_share and conn.kept:
             self._give_back(conn)
         else:
-            self._park(conn, _READABLE)
+            self._park(conn, _READABLE, look_again)
 
     def _refuse(self, conn: Connection, error: Exception) -> None:
         self._exchange.refuse(conn, None, error)
@@ -525,7 +564,7 @@ class Crew:
             self._linger(conn)
         elif conn.peek(1):  # it has come just in time
             conn.deadline = now + HEAD_TIMEOUT
-            self._park(conn, _READABLE)
+            self._park(conn, _READABLE, look_again=True)
         else:
             self._close(conn)
 
@@ -538,7 +577,7 @@ class Crew:
         else:
             # Accepted but not yet heard: what the client is sending gets its answer.
             conn.deadline = min(conn.deadline, time.monotonic() + _LAST_WORDS)
-            self._repark(conn)
+            self._repark(conn, look_again=True)
 
     def _cut(self, conn: Connection) -> None:
         if conn.abandoned:
@@ -555,31 +594,39 @@ class Crew:
         self._release(conn)
 
     def _release(self, conn: Connection) -> None:
-        if conn.registered:
+        if conn.events:
             # Closing is not enough: the primary holds the same file open.
             self._epoll.unregister(conn.fd)
+            del self._registered[conn.fd]
         if not conn.kept:
             self._row.connections -= 1
         conn.release()
 
     # Waiting
 
-    def _park(self, conn: Connection, events: int) -> None:
+    def _park(self, conn: Connection, events: int, look_again: bool = False) -> None:
+        """Leave a connection to whoever takes its next event.
+
+        ``look_again``: something may be there already that gives no new event.
+        """
         if self.retiring and conn.phase is Phase.REQUEST:
             self._let_go(conn)
             return
-        self._repark(conn, events)
+        self._repark(conn, events, look_again)
         # Whoever retires us may have looked before we parked.
         if self.retiring and conn.phase is Phase.REQUEST and self._claim(conn):
             self._let_go(conn)
 
-    def _repark(self, conn: Connection, events: int = _READABLE) -> None:
+    def _repark(self, conn: Connection, events: int = _READABLE, look_again: bool = False) -> None:
         self._parked[conn.fd] = conn
-        if conn.registered:
-            self._epoll.modify(conn.fd, events)
-        else:
-            conn.registered = True
+        if not conn.events:
+            self._registered[conn.fd] = conn
             self._epoll.register(conn.fd, events)
+        elif conn.events != events or conn.missed or look_again:
+            # Makes the kernel look and report what is there (epoll_ctl(2)).
+            conn.missed = False
+            self._epoll.modify(conn.fd, events)
+        conn.events = events
 
     def _claim(self, conn: Connection) -> bool:
         """Take a parked connection; False when somebody else has."""

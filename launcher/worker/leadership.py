@@ -1,0 +1,83 @@
+"""Which thread serves: one at a time, until it is held up.
+
+Threads of one interpreter take turns at running Python, so a second thread
+that serves short requests adds nothing but the turns: every system call
+hands the interpreter over and asks for it back. Here one thread, the *leader*,
+waits for events and serves them; the next in line looks now and then whether
+the leader has been with one event for too long (the app waits for a database,
+or computes), and then leads in its place. The old leader finishes what it
+does and queues up.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+PATIENCE = 0.002
+"""Seconds with one event after which the leader counts as held up."""
+
+_ALERT = 50
+"""Looks (of PATIENCE each) that find nothing to do before the next in line sleeps."""
+
+
+class Leadership:
+    """The right to serve, and who is next."""
+
+    def __init__(self) -> None:
+        self._term = 0
+        self._since = 0.0
+        """When the leader took its current event; 0 while it waits for one."""
+        self._next_in_line = threading.Lock()
+        self._bell = threading.Lock()
+        self._bell.acquire()
+        self._asleep = False
+
+    def attain(self) -> int:
+        """Wait until this thread is to lead; the number of its term."""
+        with self._next_in_line:
+            if self._term:
+                self._wait_until_held_up()
+            self._term += 1
+            self._since = 0.0
+            return self._term
+
+    def lost(self, term: int) -> bool:
+        """Whether another thread leads by now."""
+        return self._term != term
+
+    def waits(self) -> None:
+        """The leader is about to wait for events."""
+        self._since = 0.0
+
+    def serves(self) -> None:
+        """The leader has an event to serve."""
+        self._since = time.monotonic()
+        if self._asleep:
+            self._asleep = False
+            self._bell.release()
+
+    def _wait_until_held_up(self) -> None:
+        quiet = 0
+        while True:
+            since = self._since
+            if since:
+                left = since + PATIENCE - time.monotonic()
+                if left <= 0:
+                    return
+                quiet = 0
+                self._bell.acquire(timeout=left)
+            elif quiet < _ALERT:
+                quiet += 1
+                self._bell.acquire(timeout=PATIENCE)
+            else:
+                self._sleep()
+                quiet = 0
+
+    def _sleep(self) -> None:
+        self._asleep = True
+        # The leader may have become busy without seeing that we sleep; and a
+        # bell that was rung too late only makes a later look come early.
+        if not self._since:
+            self._bell.acquire()
+        self._asleep = False
