@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import struct
 from dataclasses import dataclass
 
 ROWS = 1024
@@ -25,6 +26,9 @@ _HEAD = 8  # words: a cache line
 # A note.
 _STATE, _SERIAL, _STARTED, _WRITTEN, _CONSUMED, _REQUEST, _RESPONSE, _REQUESTS = range(8)
 _NOTE = 8  # words: a cache line
+
+_pack = struct.Struct("=6Q").pack_into
+"""Writes a note's fields from `_SERIAL` to `_RESPONSE`; `_STATE` stays for last."""
 
 IDLE, RUNNING, RUNNING_SAFE = range(3)
 """States of a note. *Safe*: the request may be run again (RFC 9110 section 9.2)."""
@@ -85,11 +89,12 @@ class Scoreboard:
 class Row:
     """The row of one worker: the worker writes, the primary reads."""
 
-    __slots__ = ("_busy", "_busy_bytes", "_notes", "_start", "_words", "threads")
+    __slots__ = ("_busy", "_busy_bytes", "_notes", "_raw", "_start", "_words", "threads")
 
     def __init__(self, words: memoryview, raw: memoryview, start: int, threads: int) -> None:
         self.threads = threads
         self._words = words
+        self._raw = raw
         self._start = start
         self._busy = (start + _HEAD) * _WORD
         self._busy_bytes = raw[self._busy : self._busy + threads]
@@ -151,17 +156,22 @@ class Row:
 
     def pad(self, thread: int) -> Notepad:
         """Where one thread of the worker writes."""
-        return Notepad(self._words, self._notes + thread * _NOTE, self._busy_bytes, thread)
+        first = self._notes + thread * _NOTE
+        return Notepad(self._words, self._raw, first, self._busy_bytes, thread)
 
 
 class Notepad:
     """Where one thread writes what it does. Only that thread may."""
 
-    __slots__ = ("_busy", "_first", "_words", "thread")
+    __slots__ = ("_busy", "_first", "_offset", "_raw", "_words", "thread")
 
-    def __init__(self, words: memoryview, first: int, busy: memoryview, thread: int) -> None:
+    def __init__(
+        self, words: memoryview, raw: memoryview, first: int, busy: memoryview, thread: int
+    ) -> None:
         self._words = words
+        self._raw = raw
         self._first = first
+        self._offset = (first + _SERIAL) * _WORD
         self._busy = busy
         self.thread = thread
 
@@ -169,15 +179,9 @@ class Notepad:
         self, serial: int, safe: bool, now: int, written: int, consumed: int, request_length: int
     ) -> None:
         """A request starts (``now``: monotonic nanoseconds; the rest as in `Note`)."""
-        words, first = self._words, self._first
         self._busy[self.thread] = 1
-        words[first + _SERIAL] = serial
-        words[first + _STARTED] = now
-        words[first + _WRITTEN] = written
-        words[first + _CONSUMED] = consumed
-        words[first + _REQUEST] = request_length
-        words[first + _RESPONSE] = 0
-        words[first + _STATE] = RUNNING_SAFE if safe else RUNNING
+        _pack(self._raw, self._offset, serial, now, written, consumed, request_length, 0)
+        self._words[self._first] = RUNNING_SAFE if safe else RUNNING
 
     def answer(self, response_length: int) -> None:
         """The response is made and about to be sent: so many bytes, head and body."""

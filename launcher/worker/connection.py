@@ -84,6 +84,7 @@ class Connection:
         "phase",
         "pinned",
         "port",
+        "port_text",
         "requests",
         "serial",
         "sock",
@@ -109,6 +110,7 @@ class Connection:
         self.listener = listener
         self.host = host
         self.port = port
+        self.port_text = str(port)
         self.written = written
         self.consumed = consumed
         self.kept = kept
@@ -189,10 +191,9 @@ class Connection:
             self.outgoing.append(memoryview(data))
             return False
         sent = self._send(data)
-        if sent == len(data):
-            return True
-        self.outgoing.append(memoryview(data)[sent:])
-        return False
+        if sent != len(data):
+            self.outgoing.append(memoryview(data)[sent:])
+        return sent == len(data)
 
     def send_file(self, part: FilePart) -> bool:
         """Send a piece of a file after all that was sent before; as `send`."""

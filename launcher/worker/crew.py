@@ -53,6 +53,8 @@ _WRITABLE = select.EPOLLOUT | select.EPOLLET
 _BATCH = 32
 """Events taken at once. Whoever leads next goes on with those that are left."""
 
+_REQUEST = Phase.REQUEST
+
 _FIRST_LOOK = 4 * 1024
 """Bytes of a first look at a request; nearly all fit."""
 
@@ -70,22 +72,9 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
-class Running:
-    """A request that a thread is running. ``size``: its bytes that are still in the kernel."""
-
-    __slots__ = ("_method", "_path", "conn", "size", "thread")
-
-    def __init__(self, conn: Connection, size: int, method: str, path: str, thread: int) -> None:
-        self.conn = conn
-        self.size = size
-        self.thread = thread
-        self._method = method
-        self._path = path
-
-    @property
-    def what(self) -> str:
-        """The request, for the log."""
-        return f"{self._method} {self._path}"
+_Running = tuple[Connection, int, str, str]
+"""What a thread runs: the connection, the request's bytes that are still in the
+kernel, its method and path."""
 
 
 class Crew:
@@ -105,7 +94,8 @@ class Crew:
         """By descriptor: who waits for an event. Taken out by whoever serves it."""
         self._active = [False] * orders.settings.threads
         self._pads = [orders.row.pad(index) for index in range(len(self._active))]
-        self._running: list[Running | None] = [None] * len(self._active)
+        self._running: list[_Running | None] = [None] * len(self._active)
+        self._idents = [0] * len(self._active)
         self._timeout = orders.settings.timeout
         self._registered: dict[int, Connection] = {}
         """By descriptor: who is known to the epoll, parked or being served."""
@@ -138,7 +128,7 @@ class Crew:
 
     def finished(self) -> bool:
         """Whether a retiring worker has nothing left to do."""
-        busy = sum(self._active) - sum(bool(r and r.conn.abandoned) for r in self._running)
+        busy = sum(self._active) - sum(bool(r and r[0].abandoned) for r in self._running)
         return not self._parked and not busy
 
     def retire(self, final: bool) -> None:
@@ -164,15 +154,15 @@ class Crew:
         for running, pad in zip(self._running, self._pads, strict=True):
             started = pad.started()
             late = self._timeout and started and now - started > self._timeout * 1e9
-            if running and late and not (running.conn.upgraded or running.conn.abandoned):
+            if running and late and not (running[0].upgraded or running[0].abandoned):
                 line = self._abandon(running, pad)
         return line
 
-    def _abandon(self, running: Running, pad: Notepad) -> str:
-        conn = running.conn
+    def _abandon(self, running: _Running, pad: Notepad) -> str:
+        conn, size, method, path = running
         conn.abandoned = True
-        line = f"{running.what} took longer than {self._timeout:g} s"
-        frame = sys._current_frames().get(running.thread)
+        line = f"{method} {path} took longer than {self._timeout:g} s"
+        frame = sys._current_frames().get(self._idents[pad.thread])
         stack = "".join(traceback.format_stack(frame)) if frame else ""
         self._worker.log.error("%s; its thread was here:\n%s", line, stack)
         if pad.answered():
@@ -180,7 +170,7 @@ class Crew:
             self.tell(Cut(conn.serial))
         else:
             with contextlib.suppress(Broken):
-                conn.drop(running.size)
+                conn.drop(size)
                 conn.send(refusals.GATEWAY_TIMEOUT)
         conn.shut()
         return line
@@ -198,6 +188,8 @@ class Crew:
 
     def _work(self, index: int) -> None:
         lead, ready, poll = self._lead, self._ready, self._epoll.poll
+        pad, active = self._pads[index], self._active
+        self._idents[index] = threading.get_ident()
         while True:
             term = lead.attain()
             while not lead.lost(term):
@@ -209,9 +201,9 @@ class Crew:
                 except IndexError:  # whoever led before has taken it just now
                     continue
                 lead.serves()
-                self._active[index] = True
-                self._on_event(fd, events, self._pads[index])
-                self._active[index] = False
+                active[index] = True
+                self._on_event(fd, events, pad)
+                active[index] = False
                 if self.retiring:
                     self._worker.wake()
 
@@ -232,15 +224,15 @@ class Crew:
 
     def _attend(self, conn: Connection, events: int, pad: Notepad) -> None:
         try:
-            match conn.phase:
-                case Phase.REQUEST:
-                    self._on_request(conn, events, pad)
-                case Phase.BODY:
-                    self._on_body(conn, pad)
-                case Phase.FLUSH:
-                    self._on_writable(conn)
-                case Phase.LINGER:
-                    self._on_lingering(conn)
+            phase = conn.phase
+            if phase is _REQUEST:
+                self._on_request(conn, events, pad)
+            elif phase is Phase.BODY:
+                self._on_body(conn, pad)
+            elif phase is Phase.FLUSH:
+                self._on_writable(conn)
+            else:
+                self._on_lingering(conn)
         except Broken:
             self._cut(conn)
         except Exception:  # a defect must not cost the worker a thread
@@ -325,24 +317,24 @@ class Crew:
 
     def _on_request(self, conn: Connection, events: int, pad: Notepad) -> None:
         data = conn.peek(_FIRST_LOOK)
-        if data is not None and len(data) == _FIRST_LOOK:
-            data = conn.peek(IN_KERNEL)
+        if data and self._hot:
+            environ = self._hot.environ(data, conn)
+            if environ is not None:
+                self._serve_plain(conn, data, environ, pad, bool(events & select.EPOLLRDHUP))
+                return
         if data is None:
             self._park(conn, _READABLE)
-            return
-        if not data:
+        elif not data:
             self._close(conn)
-            return
+        else:
+            self._look_closely(conn, data, bool(events & select.EPOLLRDHUP), pad)
+
+    def _look_closely(self, conn: Connection, data: bytes, ended: bool, pad: Notepad) -> None:
+        if len(data) == _FIRST_LOOK:
+            data = conn.peek(IN_KERNEL) or data
         if not conn.started:
             conn.started = time.monotonic()
             conn.deadline = conn.started + HEAD_TIMEOUT
-        environ = self._hot.environ(data, conn) if self._hot else None
-        if environ is not None:
-            self._serve_plain(conn, data, environ, pad, bool(events & select.EPOLLRDHUP))
-            return
-        self._look_closely(conn, data, bool(events & select.EPOLLRDHUP), pad)
-
-    def _look_closely(self, conn: Connection, data: bytes, ended: bool, pad: Notepad) -> None:
         if not ended and not requests.may_be_complete(data, conn.looked_at):
             self._wait_for_more(conn, data)
             return
@@ -439,9 +431,7 @@ class Crew:
         size = 0 if pulled else arrived.size
         safe = not pulled and is_safe(arrived)
         index = pad.thread
-        request = arrived.request
-        ident = threading.get_ident()
-        self._running[index] = Running(conn, size, request.method, request.path, ident)
+        self._running[index] = conn, size, arrived.request.method, arrived.request.path
         pad.begin(conn.serial, safe, time.monotonic_ns(), conn.written, conn.consumed, size)
         try:
             again = self._exchange.run(conn, arrived, pad, last=self.final)
@@ -458,30 +448,35 @@ class Crew:
         self._served(conn, again, more)
 
     def _serve_plain(
-        self,
-        conn: Connection,
-        data: bytes,
-        environ: dict[str, Any],
-        pad: Notepad,
-        ended: bool,
+        self, conn: Connection, data: bytes, environ: dict[str, Any], pad: Notepad, ended: bool
     ) -> None:
-        """As `_serve`, for a request that is nothing but its head."""
+        """As `_serve`, for a request that is nothing but its head. ``ended``: so is the client."""
         assert self._hot
         size, method = len(data), environ["REQUEST_METHOD"]
-        self._running[pad.thread] = Running(
-            conn, size, method, environ["PATH_INFO"], threading.get_ident()
-        )
-        safe = method in SAFE_METHODS
-        pad.begin(conn.serial, safe, time.monotonic_ns(), conn.written, conn.consumed, size)
+        now = time.monotonic_ns()
+        self._running[pad.thread] = conn, size, method, environ["PATH_INFO"]
+        pad.begin(conn.serial, method in SAFE_METHODS, now, conn.written, conn.consumed, size)
         try:
-            again = self._hot.run(data, environ, conn, pad, self.final or not self._keepalive)
+            last = self.final or not self._keepalive
+            again = self._hot.run(data, environ, conn, pad, now, last)
             conn.drop(size)
             if conn.outgoing:
                 self._pin(conn, answered=True)
         finally:
             pad.end()
             self._running[pad.thread] = None
+        if again and not conn.outgoing and not ended and self._park_plain(conn, now):
+            return
         self._served(conn, again, more=False, look_again=ended)
+
+    def _park_plain(self, conn: Connection, now: int) -> bool:
+        """As `_await_next` where nothing has changed since the last request; else False."""
+        if conn.events != _READABLE or conn.lowat > 1 or conn.started or self._to_share:
+            return False
+        conn.deadline = now * 1e-9 + self._keepalive
+        self._parked[conn.fd] = conn
+        # An event or an order to retire may have come before it was parked.
+        return not ((conn.missed or self.retiring) and self._claim(conn))
 
     def _served(self, conn: Connection, again: bool, more: bool, look_again: bool = True) -> None:
         if conn.incoming:

@@ -40,6 +40,10 @@ if TYPE_CHECKING:
 MOST_REMEMBERED = 4096
 """Entries of each memory; a full one is emptied. Bounds what a hostile client can fill."""
 
+MOST_HEADS = 256
+"""Whole heads that are remembered per listener: a client that keeps its connection
+asks for the same again and again."""
+
 _LONGEST_REMEMBERED = 1024
 """Bytes of a line that is worth remembering."""
 
@@ -81,11 +85,14 @@ class HotPath:
         self._exchange = exchange
         self._app: Callable[..., Iterable[bytes]] = worker.wsgi
         self._bases = [self._base(address, multithread) for address in exchange.servers]
+        self._heads: list[dict[bytes, dict[str, Any]]] = [{} for _ in self._bases]
         self._request_lines: dict[bytes, dict[str, str]] = {}
         self._fields: dict[bytes, tuple[str, Any]] = {}
         self._response_fields: dict[tuple[str, str], bytes] = {}
-        self._status_lines: dict[tuple[str, bool], bytes] = {}
-        self._date = 0
+        self._response_heads: dict[tuple[Any, ...], _Head] = {}
+        self._first_lines: dict[tuple[str, bool], bytes] = {}
+        self._date = ""
+        self._dated_until = 0
         self._policy = _WITH_POLICY | self._cfg.secure_scheme_headers.keys()
         self._most_fields = self._cfg.limit_request_fields
         self._longest_line = self._cfg.limit_request_line
@@ -112,27 +119,12 @@ class HotPath:
 
     def environ(self, data: bytes, conn: Connection) -> dict[str, Any] | None:
         """The WSGI environ of the request in ``data``; None when it is not a plain one."""
-        if not data.endswith(b"\r\n\r\n"):
+        known = self._heads[conn.listener].get(data) or self._read_head(data, conn.listener)
+        if known is None:
             return None
-        base = self._bases[conn.listener]
-        if base is None:
-            return None
-        first, *lines = data[:-4].split(b"\r\n")
-        line = self._request_lines.get(first) or self._read_request_line(first)
-        if line is None or not 0 < len(lines) <= self._most_fields:
-            return None
-        environ = base.copy()
-        environ.update(line)
-        fields = self._fields
-        for raw in lines:
-            field = fields.get(raw) or self._read_field(raw)
-            if field is None or field[0] in environ:
-                return None
-            environ[field[0]] = field[1]
-        if "HTTP_HOST" not in environ:
-            return None
+        environ = known.copy()
         environ["REMOTE_ADDR"] = conn.host
-        environ["REMOTE_PORT"] = str(conn.port)
+        environ["REMOTE_PORT"] = conn.port_text
         environ["gunicorn.socket"] = conn.sock
         return environ
 
@@ -142,16 +134,17 @@ class HotPath:
         environ: dict[str, Any],
         conn: Connection,
         pad: Notepad,
+        now: int,
         last: bool,
     ) -> bool:
         """Answer the plain request in ``data``. Whether the connection can have another after it.
 
-        ``last``: the connection ends with this response. Raises Broken
-        when the client is gone.
+        ``now``: monotonic nanoseconds. ``last``: the connection ends with this
+        response. Raises Broken when the client is gone.
         """
         conn.requests += 1
         closes = last or environ.get("HTTP_CONNECTION", "").lower() == "close"
-        response = _PlainResponse(self, data, conn, pad, closes)
+        response = _PlainResponse(self, data, conn, pad, now, closes)
         environ["wsgi.early_hints"] = response.early_hints
         try:
             pieces = self._app(environ, response.start_response)
@@ -168,29 +161,33 @@ class HotPath:
             request = self._exchange.request_of(data, conn)
             return self._exchange.failed(conn, request, response.reference, error)
 
-    def head(self, status: str, headers: list[tuple[str, str]], closes: bool) -> _Head | None:
-        """The bytes of a plain response's head, and the length of its body."""
-        length = -1
-        first = self._first_lines(status, closes)
-        if first is None:
+    def head(self, status: str, headers: list[tuple[str, str]]) -> _Head | None:
+        """A plain response's fields as bytes, and the length of its body; None: not plain."""
+        try:
+            known = self._response_heads.get((status, *headers))
+        except TypeError:  # a header that is no tuple
             return None
-        parts = [first]
-        known = self._response_fields
-        for field in headers:
-            if field[0] == "Content-Length":
-                if length >= 0 or not field[1].isdecimal() or not field[1].isascii():
-                    return None
-                length = int(field[1])
-                parts.append(b"Content-Length: %b\r\n" % field[1].encode())
-                continue
-            line = known.get(field) or self._read_response_field(field)
-            if line is None:
-                return None
-            parts.append(line)
-        if length < 0:
-            return None
-        parts.append(b"\r\n")
-        return b"".join(parts), length
+        return known or self._read_response_head(status, headers)
+
+    def first_lines(self, status: str, closes: bool, now: int) -> bytes:
+        """Status, server, date and connection: the same for a second.
+
+        ``now`` is monotonic nanoseconds.
+        """
+        if now >= self._dated_until:
+            date = time.time()
+            self._dated_until = now + int((1 - date % 1) * 1e9)
+            self._date = http_date(date)
+            self._first_lines.clear()
+        lines = self._first_lines.get((status, closes))
+        if lines is None:
+            connection = "close" if closes else "keep-alive"
+            lines = (
+                f"HTTP/1.1 {status}\r\nServer: {SERVER}\r\nDate: {self._date}\r\n"
+                f"Connection: {connection}\r\n"
+            ).encode("latin-1")
+            _remember(self._first_lines, (status, closes), lines)
+        return lines
 
     def reference(self, data: bytes, conn: Connection, pad: Notepad, closes: bool) -> Response:
         """What answers the request in ``data`` when its response is not plain."""
@@ -200,6 +197,26 @@ class HotPath:
         return response
 
     # What is new is checked with gunicorn's rules, then remembered
+
+    def _read_head(self, data: bytes, listener: int) -> dict[str, Any] | None:
+        base = self._bases[listener]
+        if base is None or not data.endswith(b"\r\n\r\n"):
+            return None
+        first, *lines = data[:-4].split(b"\r\n")
+        line = self._request_lines.get(first) or self._read_request_line(first)
+        if line is None or not 0 < len(lines) <= self._most_fields:
+            return None
+        environ = {**base, **line}
+        fields = self._fields
+        for raw in lines:
+            field = fields.get(raw) or self._read_field(raw)
+            if field is None or field[0] in environ:
+                return None
+            environ[field[0]] = field[1]
+        if "HTTP_HOST" not in environ:
+            return None
+        _remember(self._heads[listener], data, environ, most=MOST_HEADS)
+        return environ
 
     def _read_request_line(self, line: bytes) -> dict[str, str] | None:
         match = _REQUEST_LINE.fullmatch(line)
@@ -233,6 +250,28 @@ class HotPath:
         _remember(self._fields, line, (key, value))
         return key, value
 
+    def _read_response_head(self, status: str, headers: list[tuple[str, str]]) -> _Head | None:
+        if not isinstance(status, str) or not _PLAIN_STATUS.fullmatch(status):
+            return None
+        length = -1
+        lines = []
+        for field in headers:
+            if field[0] == "Content-Length":
+                if length >= 0 or not (field[1].isdecimal() and field[1].isascii()):
+                    return None
+                length = int(field[1])
+                lines.append(f"Content-Length: {field[1]}\r\n".encode())
+                continue
+            line = self._response_fields.get(field) or self._read_response_field(field)
+            if line is None:
+                return None
+            lines.append(line)
+        if length < 0:
+            return None
+        head = b"".join((*lines, b"\r\n")), length
+        _remember(self._response_heads, (status, *headers), head)
+        return head
+
     def _read_response_field(self, field: tuple[str, str]) -> bytes | None:
         name, value = field
         if not (isinstance(name, str) and isinstance(value, str) and TOKEN_RE.fullmatch(name)):
@@ -245,22 +284,6 @@ class HotPath:
         line = f"{name}: {value}\r\n".encode("latin-1")
         _remember(self._response_fields, field, line)
         return line
-
-    def _first_lines(self, status: str, closes: bool) -> bytes | None:
-        """Status, server, date and connection: the same for a second."""
-        now = int(time.time())
-        if now != self._date:
-            self._date = now
-            self._status_lines.clear()
-        lines = self._status_lines.get((status, closes))
-        if lines is None and isinstance(status, str) and _PLAIN_STATUS.fullmatch(status):
-            connection = "close" if closes else "keep-alive"
-            lines = (
-                f"HTTP/1.1 {status}\r\nServer: {SERVER}\r\nDate: {http_date(now)}\r\n"
-                f"Connection: {connection}\r\n"
-            ).encode("latin-1")
-            _remember(self._status_lines, (status, closes), lines)
-        return lines
 
     def _base(self, server: Any, multithread: bool) -> dict[str, Any] | None:
         if isinstance(server, str):
@@ -288,23 +311,26 @@ class _PlainResponse:
         "_given",
         "_head",
         "_hot",
-        "_length",
+        "_now",
         "_pad",
         "closes",
+        "length",
         "reference",
         "sent",
     )
 
     def __init__(
-        self, hot: HotPath, data: bytes, conn: Connection, pad: Notepad, closes: bool
+        self, hot: HotPath, data: bytes, conn: Connection, pad: Notepad, now: int, closes: bool
     ) -> None:
         self._hot = hot
         self._data = data
         self._conn = conn
         self._pad = pad
+        self._now = now
         self._given: tuple[str, list[tuple[str, str]]] | None = None
         self._head = b""
-        self._length = -1
+        self.length = -1
+        """Bytes of the body that would complete it; -1 when it is not plain, or sent."""
         self.closes = closes
         self.sent = False
         self.reference: Response | None = None
@@ -315,32 +341,31 @@ class _PlainResponse:
     ) -> Callable[[bytes], None]:
         """As PEP 3333 says."""
         if exc_info is None and self._given is None and self.reference is None:
-            plain = self._hot.head(status, headers, self.closes)
+            plain = self._hot.head(status, headers)
             if plain:
                 self._given = (status, headers)
-                self._head, self._length = plain
+                self._head, self.length = plain
                 return self._write
         write: Callable[[bytes], None] = self.fall_back().start_response(status, headers, exc_info)
         return write
 
-    def completed_by(self, piece: bytes) -> bool:
-        """Whether head and ``piece`` are the whole response, and nothing of it is sent yet."""
-        whole = type(piece) is bytes and len(piece) == self._length
-        return whole and self.reference is None and not self.sent
-
     def send(self, body: bytes) -> None:
         """Send the whole response."""
-        data = self._head + body
+        assert self._given
+        first = self._hot.first_lines(self._given[0], self.closes, self._now)
+        data = b"".join((first, self._head, body))
         self._pad.answer(len(data) | (CLOSES if self.closes else 0))
         # As `Response._announce`: noted first, then looked.
         if self._conn.abandoned:
             raise Abandoned
         self.sent = True
+        self.length = -1
         self._conn.send(data)
 
     def fall_back(self) -> Response:
         """Go on with gunicorn's response."""
         if self.reference is None:
+            self.length = -1
             self.reference = self._hot.reference(self._data, self._conn, self._pad, self.closes)
             if self._given:
                 self.reference.start_response(*self._given)
@@ -360,11 +385,11 @@ def _send(pieces: Iterable[bytes], response: _PlainResponse) -> bool:
         response.fall_back().write_file(pieces)
     else:
         for piece in pieces:
-            if response.completed_by(piece):
+            if type(piece) is bytes and len(piece) == response.length:
                 response.send(piece)
             elif not response.sent:
                 response.fall_back().write(piece)
-    if not response.sent and response.completed_by(b""):
+    if response.length == 0:
         response.send(b"")
     if response.sent:
         return not response.closes
@@ -381,8 +406,8 @@ def _has_hooks(cfg: Any) -> bool:
     )
 
 
-def _remember(memory: dict[Any, Any], key: Any, value: Any) -> None:
-    if len(memory) >= MOST_REMEMBERED:
+def _remember(memory: dict[Any, Any], key: Any, value: Any, most: int = MOST_REMEMBERED) -> None:
+    if len(memory) >= most:
         memory.clear()
     if len(key) <= _LONGEST_REMEMBERED:
         memory[key] = value

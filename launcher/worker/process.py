@@ -64,6 +64,9 @@ class Worker(GunicornWorker):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         # Shows where the threads were when a native library crashes, and when
         # the primary ends us with SIGABRT because a thread holds the interpreter.
+        # It was enabled in the pool already, which makes enabling it do nothing,
+        # but gunicorn has put its own handler of SIGABRT in the place.
+        faulthandler.disable()
         faulthandler.enable()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
