@@ -22,11 +22,13 @@ class Boot:
     settings: Settings
     addresses: list[str]
     generation: int
+    logs: int | None = None
+    """The descriptor of the folder to log to; None: standard output and error."""
 
     def as_file(self) -> BinaryIO:
         """An anonymous file that holds this (memfd_create(2))."""
         file = os.fdopen(os.memfd_create("boot", os.MFD_CLOEXEC), "w+b")
-        fields = [self.settings.to_json(), self.addresses, self.generation]
+        fields = [self.settings.to_json(), self.addresses, self.generation, self.logs]
         file.write(json.dumps(fields).encode())
         file.flush()
         return file
@@ -34,5 +36,5 @@ class Boot:
     @classmethod
     def from_file(cls, fd: int) -> Boot:
         """What `as_file` wrote. The descriptor stays open and can be read again."""
-        settings, addresses, generation = json.loads(os.pread(fd, 1 << 20, 0))
-        return cls(Settings.from_json(settings), addresses, generation)
+        settings, addresses, generation, logs = json.loads(os.pread(fd, 1 << 20, 0))
+        return cls(Settings.from_json(settings), addresses, generation, logs)

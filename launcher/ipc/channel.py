@@ -9,10 +9,10 @@ forks closes its copies (``pool/arbiter.py``).
 
 from __future__ import annotations
 
-import array
 import contextlib
 import errno
 import socket
+import struct
 from collections.abc import Sequence
 
 MAX_MESSAGE = 128 * 1024
@@ -54,13 +54,13 @@ class Channel:
 
         Raises ChannelClosed when the other side is gone.
         """
-        rights = (
-            [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
-            if descriptors
-            else []
-        )
         try:
-            self._sock.sendmsg((record,), rights, _NONBLOCKING)
+            if descriptors:
+                rights = struct.pack(f"{len(descriptors)}i", *descriptors)
+                message = (socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)
+                self._sock.sendmsg((record,), (message,), _NONBLOCKING)
+            else:
+                self._sock.send(record, _NONBLOCKING)
         except OSError as error:
             if error.errno in _FULL:
                 return False
@@ -69,7 +69,7 @@ class Channel:
             raise
         return True
 
-    def receive(self) -> tuple[bytes, list[int]] | None:
+    def receive(self) -> tuple[bytearray, list[int]] | None:
         """The next record and the descriptors that came with it; None when there is none yet.
 
         The caller owns the descriptors. Fewer may arrive than were sent when
@@ -88,11 +88,11 @@ class Channel:
             raise
         if size == 0:
             raise ChannelClosed
-        descriptors = array.array("i")
+        descriptors: list[int] = []
         for level, kind, data in rights:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
-        return bytes(memoryview(self._buffer)[:size]), list(descriptors)
+                descriptors += struct.unpack(f"{len(data) // 4}i", data)
+        return self._buffer[:size], descriptors
 
     def shut(self) -> None:
         """Let both sides see end of file; each then closes its end."""

@@ -1,8 +1,8 @@
-"""What is said over the channels: one frozen type per message.
+"""What is said over the channels: one immutable type per message.
 
 A record is one byte that names the type and the message's fields. ``Deal`` is
-sent for every connection and packed by hand; all others are rare and travel as
-JSON, readable in ``strace``.
+sent for every connection, so it is a plain tuple and packed by hand; all
+others are rare and travel as JSON, readable in ``strace``.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import dataclasses
 import json
 import struct
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-_DEAL = struct.Struct("<cQQQHH")
+_DEAL = struct.Struct("<BQQQHH")
+_DEAL_TAG = ord("D")
 
 
-@dataclass(frozen=True, slots=True)
-class Deal:
+class Deal(NamedTuple):
     """Primary to worker: a connection to serve; its descriptor comes along.
 
     ``written`` and ``consumed`` are the bytes sent and read on it so far by
@@ -25,24 +25,22 @@ class Deal:
     socket it came in on.
     """
 
-    tag: ClassVar[bytes] = b"D"
     serial: int
     written: int
     consumed: int
     listener: int
-    host: str
     port: int
+    host: str
 
     def pack(self) -> bytes:
         """The record; the host fills what the fixed fields leave."""
-        fixed = (self.serial, self.written, self.consumed, self.listener, self.port)
-        return _DEAL.pack(b"D", *fixed) + self.host.encode()
+        return _DEAL.pack(_DEAL_TAG, *self[:5]) + self.host.encode()
 
     @classmethod
-    def unpack(cls, record: bytes) -> Deal:
+    def unpack(cls, record: bytes | bytearray) -> Deal:
         """The message in ``record``."""
         _, serial, written, consumed, listener, port = _DEAL.unpack_from(record)
-        return cls(serial, written, consumed, listener, record[_DEAL.size :].decode(), port)
+        return cls(serial, written, consumed, listener, port, record[_DEAL.size :].decode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +68,13 @@ class Share:
 
     tag: ClassVar[bytes] = b"s"
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reopen:
+    """Primary to pool and worker: the log files were renamed; write to new ones."""
+
+    tag: ClassVar[bytes] = b"o"
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +202,7 @@ Message = (
     | Listen
     | Retire
     | Share
+    | Reopen
     | Hello
     | Ready
     | Retiring
@@ -218,6 +224,7 @@ _TYPES: dict[bytes, type[Any]] = {
         Listen,
         Retire,
         Share,
+        Reopen,
         Hello,
         Ready,
         Retiring,
@@ -243,14 +250,13 @@ def encode(message: Message) -> bytes:
     return message.tag + json.dumps(fields).encode()
 
 
-def decode(record: bytes) -> Message:
+def decode(record: bytes | bytearray) -> Message:
     """The message in ``record``, which the other side made with `encode`.
 
     Both sides are one installation of one version, so a record that does not
     decode is a defect here and raises ValueError or TypeError.
     """
-    tag = record[:1]
-    if tag == b"D":
+    if record[0] == _DEAL_TAG:
         return Deal.unpack(record)
-    message: Message = _TYPES[tag](**json.loads(record[1:]))
+    message: Message = _TYPES[bytes(record[:1])](**json.loads(record[1:]))
     return message

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from launcher.primary.worker_handle import WorkerHandle
 
 # No EPOLLIN: data is the worker's business and does not wake the primary. The
-# kernel adds EPOLLHUP and EPOLLERR by itself (epoll_ctl(2)); EPOLLET says each once.
-_HANG_UP_ONLY = select.EPOLLET
+# kernel adds EPOLLHUP and EPOLLERR by itself (epoll_ctl(2)), and reports one of
+# them once: the connection is over then.
+_HANG_UP_ONLY = select.EPOLLET | select.EPOLLONESHOT
 
 
 class Connection:
@@ -106,19 +107,26 @@ class Connections:
 
     def release(self, connection: Connection) -> int | None:
         """Forget the connection and hand its descriptor, no longer watched, to the caller."""
-        if self._by_serial.pop(connection.serial, None) is None:
+        if connection.serial not in self._by_serial:
             return None
+        self._reactor.forget(connection.fd)
+        self._remove(connection)
+        return connection.fd
+
+    def _remove(self, connection: Connection) -> None:
+        del self._by_serial[connection.serial]
         was_full = len(self._by_serial) + 1 >= self.limit
         del self._by_fd[connection.fd]
         if connection.worker:
             connection.worker.connections_by_serial.pop(connection.serial, None)
             connection.worker = None
-        self._reactor.forget(connection.fd)
         if was_full:
             self.on_room()
-        return connection.fd
 
     def _on_hang_up(self, fd: int, _events: int) -> None:
         connection = self._by_fd.get(fd)
         if connection:
-            self.close(connection)
+            # A one-shot event has disarmed itself: one system call less.
+            self._reactor.drop(fd)
+            self._remove(connection)
+            os.close(fd)

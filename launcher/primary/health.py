@@ -35,7 +35,7 @@ class HealthCheck:
         self._sock.send(request.encode())
         reactor.watch(self._sock.fileno(), select.EPOLLIN, self._on_readable)
         with theirs:
-            asked = Deal(_NO_SERIAL, 0, 0, 0, "127.0.0.1", 0)
+            asked = Deal(_NO_SERIAL, 0, 0, 0, 0, "127.0.0.1")
             worker.tell(asked, (theirs.fileno(),))
 
     def _on_readable(self, _fd: int, _events: int) -> None:

@@ -45,7 +45,7 @@ class Reactor:
         self._handlers: dict[int, Handler] = {}
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
-        self._signals: dict[int, Callable[[], None]] = {}
+        self._signals: dict[int, Callable[[], object]] = {}
         self._running = False
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.watch(self._wake_read, select.EPOLLIN, self._on_wake)
@@ -64,6 +64,10 @@ class Reactor:
         if self._handlers.pop(fd, None):
             self._epoll.unregister(fd)
 
+    def drop(self, fd: int) -> None:
+        """As `forget`, for a descriptor whose one-shot event has come: the kernel says no more."""
+        self._handlers.pop(fd, None)
+
     def call_at(self, when: float, call: Callable[[], None]) -> Timer:
         """Call ``call`` once the clock shows ``when``."""
         timer = Timer(when, call)
@@ -74,7 +78,7 @@ class Reactor:
         """Call ``call`` in ``delay`` seconds."""
         return self.call_at(self.clock() + delay, call)
 
-    def on_signals(self, handlers: dict[signal.Signals, Callable[[], None]]) -> None:
+    def on_signals(self, handlers: dict[signal.Signals, Callable[[], object]]) -> None:
         """Call each handler from the loop when its signal came."""
         for number, handler in handlers.items():
             self._signals[number] = handler
