@@ -1,0 +1,254 @@
+"""A plain WSGI app that shows the environ it got, in the way that ``X-Answer`` asks for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+Start = Callable[..., Callable[[bytes], None]]
+
+_DIFFERS = {"REMOTE_PORT", "SERVER_PORT", "launcher.worker_id", "launcher.worker_slot"}
+
+
+def seen(environ: dict[str, Any]) -> bytes:
+    """Everything of the environ that can be compared between two servers."""
+    shown: dict[str, object] = {
+        key: value if isinstance(value, str | int | bool | tuple) else type(value).__name__
+        for key, value in sorted(environ.items())
+        if key not in _DIFFERS and key not in {"wsgi.input", "wsgi.early_hints"}
+    }
+    shown["body"] = environ["wsgi.input"].read().decode("latin-1")
+    shown["lines"] = [environ["wsgi.input"].readline().decode(), *map(str, environ["wsgi.input"])]
+    shown["hints"] = callable(environ["wsgi.early_hints"])
+    shown["path"] = path_taken(environ)
+    return json.dumps(shown).encode()
+
+
+def path_taken(environ: dict[str, Any]) -> str:
+    """Which path the request took: the one thing that may differ."""
+    hot = type(environ["wsgi.input"]).__module__.endswith("hotpath")
+    return "<path hot>" if hot else "<path ref>"
+
+
+class Closing:
+    """An iterable whose close() is part of the answer."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._pieces
+
+    def close(self) -> None:
+        """Nothing; but it is there to be called."""
+
+
+def app(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+    body = seen(environ)
+    kind = environ.get("HTTP_X_ANSWER", "plain")
+    return ANSWERS.get(kind, plain)(body, start)
+
+
+def fields(body: bytes, *more: tuple[str, str]) -> list[tuple[str, str]]:
+    return [("Content-Type", "application/json"), *more, ("Content-Length", str(len(body)))]
+
+
+def plain(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", fields(body))
+    return [body]
+
+
+def closing(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", fields(body))
+    return Closing([body])
+
+
+def chunked(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", [("Content-Type", "application/json")])
+    return [body]
+
+
+def pieces(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", fields(body))
+    return [body[:5], b"", body[5:]]
+
+
+def no_content(_body: bytes, start: Start) -> Iterable[bytes]:
+    start("204 No Content", [("X-A", "b")])
+    return []
+
+
+def not_modified(body: bytes, start: Start) -> Iterable[bytes]:
+    start("304 Not Modified", fields(body, ("ETag", '"x"')))
+    return []
+
+
+def empty(_body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", fields(b""))
+    return []
+
+
+def empty_piece(_body: bytes, start: Start) -> Iterable[bytes]:
+    start("404 Not Found", fields(b""))
+    return [b""]
+
+
+def too_long(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", fields(body))
+    return [body, b"more"]
+
+
+def too_long_at_once(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", fields(body))
+    return [body + b"more"]
+
+
+def too_short(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", fields(body))
+    return [body[:-3]]
+
+
+def late_start(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", fields(body))
+    yield body
+
+
+def never_started(body: bytes, _start: Start) -> Iterable[bytes]:
+    return [body]
+
+
+def exc_info(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", fields(body))
+    try:
+        raise RuntimeError("replaced")
+    except RuntimeError as error:
+        start("500 Oh", fields(body), (RuntimeError, error, None))
+    return [body]
+
+
+def started_twice(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", fields(body))
+    start("200 OK", fields(body))
+    return [body]
+
+
+def with_write(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", fields(body))(body)
+    return []
+
+
+def write_and_pieces(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", fields(body))(body[:4])
+    return [body[4:]]
+
+
+def text(body: bytes, start: Start) -> Iterable[Any]:
+    start("200 OK", fields(body))
+    return [body.decode()]
+
+
+def byte_array(body: bytes, start: Start) -> Iterable[Any]:
+    start("200 OK", fields(body))
+    return [bytearray(body)]
+
+
+def hop_by_hop(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", fields(body, ("Keep-Alive", "timeout=5"), ("Connection", "close")))
+    return [body]
+
+
+def odd_field(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", fields(body, ("X-Spaced", "  b \t"), ("x-latin", "\xe9")))
+    return [body]
+
+
+def bad_field_name(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", fields(body, ("X Y", "b")))
+    return [body]
+
+
+def bad_field_value(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", fields(body, ("X-Y", "b\r\nSet-Cookie: a=b")))
+    return [body]
+
+
+def field_is_no_text(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", fields(body, ("X-Y", 5)))  # type: ignore[arg-type]
+    return [body]
+
+
+def bad_status(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200\r\nX: y", fields(body))
+    return [body]
+
+
+def bare_status(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200", fields(body))
+    return [body]
+
+
+def two_lengths(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", fields(body, ("content-length", str(len(body)))))
+    return [body]
+
+
+def odd_length(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", [("Content-Length", f" {len(body)} ")])
+    return [body]
+
+
+def raises(_body: bytes, _start: Start) -> Iterable[bytes]:
+    raise RuntimeError("the app failed")
+
+
+def raises_after_start(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", fields(body))
+    raise RuntimeError("the app failed")
+
+
+def raises_connection_error(_body: bytes, _start: Start) -> Iterable[bytes]:
+    raise ConnectionRefusedError("the database is down")
+
+
+def exits(_body: bytes, _start: Start) -> Iterable[bytes]:
+    raise SystemExit(3)
+
+
+ANSWERS: dict[str, Callable[[bytes, Start], Iterable[Any]]] = {
+    function.__name__: function
+    for function in (
+        plain,
+        closing,
+        chunked,
+        pieces,
+        no_content,
+        not_modified,
+        empty,
+        empty_piece,
+        too_long,
+        too_long_at_once,
+        too_short,
+        late_start,
+        never_started,
+        exc_info,
+        started_twice,
+        with_write,
+        write_and_pieces,
+        text,
+        byte_array,
+        hop_by_hop,
+        odd_field,
+        bad_field_name,
+        bad_field_value,
+        field_is_no_text,
+        bad_status,
+        bare_status,
+        two_lengths,
+        odd_length,
+        raises,
+        raises_after_start,
+        raises_connection_error,
+        exits,
+    )
+}
