@@ -9,6 +9,7 @@ thread that finds a connection taken leaves word that there is more.
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 import sys
@@ -27,6 +28,7 @@ from launcher.ipc.messages import (
     Deal,
     Listen,
     Pinned,
+    Reopen,
     Retire,
     Returned,
     Share,
@@ -39,7 +41,7 @@ from launcher.worker import request as requests
 from launcher.worker.connection import Broken, Connection, Phase
 from launcher.worker.exchange import SAFE_METHODS, Exchange, is_safe
 from launcher.worker.hotpath import HotPath
-from launcher.worker.leadership import Leadership
+from launcher.worker.leadership import Leadership, Term
 from launcher.worker.request import IN_KERNEL, Arrived, NeedMore
 
 if TYPE_CHECKING:
@@ -102,6 +104,7 @@ class Crew:
         self._ready: deque[tuple[int, int]] = deque()
         """Events that are taken from the epoll and not served yet."""
         self._lead = Leadership()
+        self._nudge = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._receiving = threading.Lock()
         self._listeners: dict[int, tuple[socket.socket, int]] = {}
         self._to_share = 0
@@ -116,6 +119,7 @@ class Crew:
         if HotPath.available(self._worker):
             self._hot = HotPath(self._worker, self._exchange, multithread=len(self._active) > 1)
         self._epoll.register(self._channel.fd, select.EPOLLIN)
+        self._epoll.register(self._nudge, select.EPOLLIN | select.EPOLLET)
         for index in range(len(self._active)):
             threading.Thread(
                 target=self._work, args=(index,), name=f"serving-{index}", daemon=True
@@ -124,7 +128,7 @@ class Crew:
     def tell(self, message: Any) -> None:
         """Say something to the primary, if it is still there."""
         with contextlib.suppress(ChannelClosed):
-            self._channel.send(encode(message))
+            self._channel.send_surely(encode(message))
 
     def finished(self) -> bool:
         """Whether a retiring worker has nothing left to do."""
@@ -173,6 +177,7 @@ class Crew:
                 conn.drop(size)
                 conn.send(refusals.GATEWAY_TIMEOUT)
         conn.shut()
+        self._exchange.timed_out(conn, method, path, self._timeout)
         return line
 
     def expire(self, now: float) -> None:
@@ -187,25 +192,31 @@ class Crew:
     # The loop
 
     def _work(self, index: int) -> None:
-        lead, ready, poll = self._lead, self._ready, self._epoll.poll
-        pad, active = self._pads[index], self._active
         self._idents[index] = threading.get_ident()
         while True:
-            term = lead.attain()
-            while not lead.lost(term):
-                if not ready:
-                    lead.waits()
-                    ready.extend(poll(-1, _BATCH))
-                try:
-                    fd, events = ready.popleft()
-                except IndexError:  # whoever led before has taken it just now
-                    continue
-                lead.serves()
-                active[index] = True
-                self._on_event(fd, events, pad)
-                active[index] = False
-                if self.retiring:
-                    self._worker.wake()
+            term = self._lead.attain()
+            self._serve_for(term, index)
+            if self._ready:
+                # Whoever leads now may be waiting already, and sees none of these.
+                os.eventfd_write(self._nudge, 1)
+
+    def _serve_for(self, term: Term, index: int) -> None:
+        lead, ready, poll = self._lead, self._ready, self._epoll.poll
+        pad, active = self._pads[index], self._active
+        while not lead.lost(term):
+            if not ready:
+                term.since = 0.0
+                ready.extend(poll(-1, _BATCH))
+            try:
+                fd, events = ready.popleft()
+            except IndexError:  # whoever led before has taken it just now
+                continue
+            active[index] = True
+            lead.serves(term)
+            self._on_event(fd, events, pad)
+            active[index] = False
+            if self.retiring:
+                self._worker.wake()
 
     def _on_event(self, fd: int, events: int, pad: Notepad) -> None:
         conn = self._parked.pop(fd, None)
@@ -262,6 +273,8 @@ class Crew:
                 self._share(count)
             case Listen():
                 self._listen(descriptors)
+            case Reopen():
+                self._worker.reopen_logs()
 
     def _share(self, count: int) -> None:
         self._to_share = count

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.config import Config
@@ -11,6 +10,7 @@ from gunicorn.http.wsgi import create
 
 from launcher import current_worker
 from launcher.ipc.scoreboard import Notepad
+from launcher.worker.access_log import access_log
 from launcher.worker.connection import Broken, Connection
 from launcher.worker.request import Arrived, parse
 from launcher.worker.response import Response, early_hints, error_page
@@ -33,6 +33,7 @@ class Exchange:
         self._pre_request = self._cfg.pre_request
         self._post_request = self._cfg.post_request
         self._keepalive = bool(worker.orders.settings.keepalive)
+        self._access = access_log(worker.log, worker.orders.settings.log_format)
 
     def run(self, conn: Connection, arrived: Arrived, pad: Notepad, last: bool) -> bool:
         """Answer a request. Whether the connection can have another after it.
@@ -42,33 +43,46 @@ class Exchange:
         """
         request = arrived.request
         conn.requests += 1
-        started = time.monotonic()
+        started = time.monotonic() if self._access else 0.0
         response = None
+        answered = False
         environ: dict[str, Any] = {}
         try:
             self._pre_request(self._worker, request)
             response, environ = self._prepare(conn, request, pad)
             if last or not self._keepalive:
                 response.force_close()
+            answered = True
             self._call_the_app(environ, response)
         except Broken:
             raise
         except StopIteration:
             return False  # how an app says that it has used the socket itself (Flask-Sock)
         except (Exception, SystemExit) as error:
-            return self.failed(conn, request, response, error)
+            answered = response is not None and response.begun
+            return self.failed(conn, request, response, error, started)
         finally:
-            if response is not None:
-                elapsed = timedelta(seconds=time.monotonic() - started)
-                self._worker.log.access(response, request, environ, elapsed)
+            if self._access and answered and response is not None:
+                self._access.answered(conn, response, environ, started)
             self._after(request, environ, response)
         return not response.should_close() and not response.short()
 
-    def refuse(self, conn: Connection, request: Any, error: BaseException) -> None:
+    def refuse(
+        self, conn: Connection, request: Any, error: BaseException, started: float = 0.0
+    ) -> None:
         """Answer what is no request, or what the app failed on, with gunicorn's error page."""
         client = (conn.host, conn.port)
         page = error_page(lambda sock: self._worker.handle_error(request, sock, client, error))
+        if self._access:
+            # An error about the fields knows the request line.
+            known = request or getattr(error, "req", None)
+            self._access.refused(conn, known, page, started)
         conn.send(page)
+
+    def timed_out(self, conn: Connection, method: str, path: str, seconds: float) -> None:
+        """The client of a request that still runs was told that it took too long."""
+        if self._access:
+            self._access.timed_out(conn, method, path, seconds)
 
     def request_of(self, data: bytes, conn: Connection) -> Any:
         """gunicorn's request for a head that is known to be complete and right."""
@@ -106,11 +120,16 @@ class Exchange:
                 pieces.close()
 
     def failed(
-        self, conn: Connection, request: Any, response: Response | None, error: BaseException
+        self,
+        conn: Connection,
+        request: Any,
+        response: Response | None,
+        error: BaseException,
+        started: float = 0.0,
     ) -> bool:
         """Answer a request that the app failed on. Raises Broken when it is too late for that."""
         if response is None or not response.begun:
-            self.refuse(conn, request, error)
+            self.refuse(conn, request, error, started)
             return False
         # A part is out: the rest cannot become a clean-looking response.
         self._worker.log.exception("Error handling request %s", request.uri)

@@ -29,6 +29,7 @@ from gunicorn.util import http_date, is_hoppish, unquote_to_wsgi_str
 from launcher import current_worker
 from launcher.policy.rescue import CLOSES
 from launcher.worker.connection import Broken
+from launcher.worker.request import HOST_RE
 from launcher.worker.response import Abandoned, Response, early_hints
 
 if TYPE_CHECKING:
@@ -244,7 +245,7 @@ class HotPath:
         too_long = len(line) + 2 > self._longest_field > 0
         if too_long or name in self._policy or CONTROL_RE.search(value):
             return None
-        if name == "HOST" and not value:
+        if name == "HOST" and not HOST_RE.fullmatch(value):
             return None
         key = "CONTENT_TYPE" if name == "CONTENT-TYPE" else "HTTP_" + name.replace("-", "_")
         _remember(self._fields, line, (key, value))

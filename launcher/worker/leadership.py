@@ -21,46 +21,49 @@ _ALERT = 50
 """Looks (of PATIENCE each) that find nothing to do before the next in line sleeps."""
 
 
+class Term:
+    """One thread's time as leader. It alone writes here, even when it has lost already."""
+
+    __slots__ = ("since",)
+
+    def __init__(self) -> None:
+        self.since = 0.0
+        """When the leader took its current event; 0 while it waits for one."""
+
+
 class Leadership:
     """The right to serve, and who is next."""
 
     def __init__(self) -> None:
-        self._term = 0
-        self._since = 0.0
-        """When the leader took its current event; 0 while it waits for one."""
+        self._term: Term | None = None
         self._next_in_line = threading.Lock()
         self._bell = threading.Lock()
         self._bell.acquire()
         self._asleep = False
 
-    def attain(self) -> int:
-        """Wait until this thread is to lead; the number of its term."""
+    def attain(self) -> Term:
+        """Wait until this thread is to lead."""
         with self._next_in_line:
             if self._term:
-                self._wait_until_held_up()
-            self._term += 1
-            self._since = 0.0
+                self._wait_until_held_up(self._term)
+            self._term = Term()
             return self._term
 
-    def lost(self, term: int) -> bool:
+    def lost(self, term: Term) -> bool:
         """Whether another thread leads by now."""
-        return self._term != term
+        return self._term is not term
 
-    def waits(self) -> None:
-        """The leader is about to wait for events."""
-        self._since = 0.0
-
-    def serves(self) -> None:
+    def serves(self, term: Term) -> None:
         """The leader has an event to serve."""
-        self._since = time.monotonic()
+        term.since = time.monotonic()
         if self._asleep:
             self._asleep = False
             self._bell.release()
 
-    def _wait_until_held_up(self) -> None:
+    def _wait_until_held_up(self, term: Term) -> None:
         quiet = 0
         while True:
-            since = self._since
+            since = term.since
             if since:
                 left = since + PATIENCE - time.monotonic()
                 if left <= 0:
@@ -71,13 +74,13 @@ class Leadership:
                 quiet += 1
                 self._bell.acquire(timeout=PATIENCE)
             else:
-                self._sleep()
+                self._sleep(term)
                 quiet = 0
 
-    def _sleep(self) -> None:
+    def _sleep(self, term: Term) -> None:
         self._asleep = True
         # The leader may have become busy without seeing that we sleep; and a
         # bell that was rung too late only makes a later look come early.
-        if not self._since:
+        if not term.since:
             self._bell.acquire()
         self._asleep = False

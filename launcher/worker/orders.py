@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from launcher.ipc.scoreboard import Row
+from launcher.logs.streams import Output
 from launcher.settings import Settings
 
 
@@ -21,5 +22,6 @@ class Orders:
     sock: socket.socket
     settings: Settings
     addresses: list[str]
+    output: Output
     leave_the_pool: Callable[[], None]
     """Closes what belongs to the pool; called first of all in the new process."""

@@ -39,6 +39,9 @@ class Worker(GunicornWorker):
         """Overridden: become the worker that was ordered, then go on as gunicorn's do."""
         orders = self.orders
         orders.leave_the_pool()
+        orders.output.become(str(orders.slot))
+        if self.cfg.uid != os.geteuid():
+            orders.output.give_to(self.cfg.uid, self.cfg.gid)
         current_worker.id = orders.id
         current_worker.slot = orders.slot
         current_worker.generation = orders.generation
@@ -73,6 +76,16 @@ class Worker(GunicornWorker):
         """SIGTERM: leave in an orderly way. The main loop does the rest."""
         self.alive = False
 
+    def handle_usr1(self, sig: int, frame: FrameType | None) -> None:
+        """SIGUSR1: open the log files anew. gunicorn's own here, ours in the main loop."""
+        super().handle_usr1(sig, frame)
+        self.wake()
+
+    def reopen_logs(self) -> None:
+        """Leave log files that were renamed. For any thread."""
+        self.log.reopen_files()
+        self.orders.output.look_after()
+
     def wake(self) -> None:
         """Have the main thread look again. For any thread."""
         os.write(self.PIPE[1], b"w")
@@ -89,6 +102,7 @@ class Worker(GunicornWorker):
                 os.read(self.PIPE[0], 4096)
             now = time.monotonic()
             self.orders.row.heartbeat = int(now * 1e9)
+            self.orders.output.look_after()
             crew.expire(now)
             overdue = crew.end_overdue(time.monotonic_ns())
             if overdue and not crew.retiring:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import io
+import re
 import tempfile
 from enum import Enum, auto
 from typing import Any, BinaryIO
 
 from gunicorn.config import Config
-from gunicorn.http.body import Body, ChunkedReader, LengthReader
-from gunicorn.http.errors import LimitRequestHeaders, NoMoreData
-from gunicorn.http.message import Request
+from gunicorn.http.body import CHUNK_EXT_RE, Body, ChunkedReader, LengthReader
+from gunicorn.http.errors import (
+    ChunkMissingTerminator,
+    InvalidChunkSize,
+    InvalidHeader,
+    InvalidRequestLine,
+    InvalidRequestMethod,
+    LimitRequestHeaders,
+    NoMoreData,
+    UnsupportedTransferCoding,
+)
+from gunicorn.http.message import TOKEN_RE, Request
 from gunicorn.http.unreader import Unreader
 
 IN_KERNEL = 64 * 1024
@@ -24,6 +34,14 @@ MOST_HEAD = 64 * 1024
 
 _IN_MEMORY = 256 * 1024
 """Bytes of a request's body that are kept in memory; the rest goes to a temporary file."""
+
+
+HOST_RE = re.compile(
+    r"(?:\[[0-9A-Za-z:.\-_~!$&'()*+,;=]+\]|(?:[0-9A-Za-z\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)"
+    r"(?::[0-9]*)?"
+)
+"""The value of Host: RFC 9110 section 7.2, but never empty, because no http or https
+URI has an empty host (section 4.2)."""
 
 
 class NeedMore(Exception):
@@ -86,7 +104,9 @@ class Arrived:
 
     def request_upgrades(self) -> bool:
         """Whether the client asks to go on in another protocol (WebSocket)."""
-        return any(name == "UPGRADE" for name, _ in self.request.headers)
+        return ("UPGRADE", "websocket") in (
+            (name, value.lower()) for name, value in self.request.headers
+        )
 
     def fits_the_kernel(self) -> bool:
         """Whether the whole of it may wait in the receive buffer."""
@@ -96,7 +116,7 @@ class Arrived:
         """Let the app read the body, as it came, from ``file``.
 
         A chunked body is decoded here, so that what is malformed about it is
-        known before the app runs. Raises gunicorn's parse errors, NoMoreData.
+        known before the app runs. Raises gunicorn's parse errors.
         """
         file.seek(0)
         self.source.read_from(file)
@@ -105,6 +125,9 @@ class Arrived:
             source = _Source(b"", complete=True)
             source.read_from(decoded)
             self.request.body = Body(LengthReader(source, size))
+            if self.source.rest() or file.read(1):
+                # The parser sees its end elsewhere than we do; neither is to be trusted.
+                raise InvalidChunkSize(b"data after the last chunk")
 
 
 class Incoming:
@@ -155,7 +178,44 @@ def parse(data: bytes, complete: bool, cfg: Config, peer: Any, number: int) -> A
         if len(data) >= MOST_HEAD:
             raise LimitRequestHeaders("limit request head size") from None
         raise
+    except UnsupportedTransferCoding as error:
+        if _is_list_of_tokens(error.hdr):
+            raise
+        raise InvalidHeader("TRANSFER-ENCODING") from None
+    check(request)
     return Arrived(request, source, len(data))
+
+
+def check(request: Any) -> None:
+    """Refuse what gunicorn's parser lets pass and RFC 9112 does not; it raises the same errors.
+
+    Of an absolute-form target the host is taken, whatever Host says (section 3.2.2).
+    """
+    if request.method == "CONNECT":
+        # RFC 9110 section 9.3.6: asks for a tunnel, which no WSGI app can be.
+        raise InvalidRequestMethod(request.method)
+    host = next((value for name, value in request.headers if name == "HOST"), None)
+    if host is None:
+        if request.version >= (1, 1):
+            raise InvalidHeader("HOST", req=request)
+    elif not HOST_RE.fullmatch(host):  # section 3.2; that there is but one, gunicorn sees to
+        raise InvalidHeader("HOST", req=request)
+    if "://" in request.uri and not request.uri.startswith("/"):
+        _take_host_of_target(request)
+
+
+def _take_host_of_target(request: Any) -> None:
+    authority = re.split("[/?#]", request.uri.partition("://")[2], maxsplit=1)[0]
+    host = authority.rpartition("@")[2]
+    if not HOST_RE.fullmatch(host):
+        raise InvalidRequestLine(request.uri)
+    others = [field for field in request.headers if field[0] != "HOST"]
+    request.headers = [("HOST", host), *others]
+
+
+def _is_list_of_tokens(value: str) -> bool:
+    """Whether ``value`` names transfer codings, known or not (RFC 9112 section 7)."""
+    return all(TOKEN_RE.fullmatch(member.strip(" \t")) for member in value.split(","))
 
 
 def may_be_complete(data: bytes, looked_at: int) -> bool:
@@ -178,6 +238,9 @@ def _decode(body: Any) -> tuple[BinaryIO, int]:
         while data := body.read(65536):
             decoded.write(data)
             size += len(data)
+    except NoMoreData:
+        decoded.close()
+        raise ChunkMissingTerminator(b"") from None
     except BaseException:
         decoded.close()
         raise
@@ -185,23 +248,32 @@ def _decode(body: Any) -> tuple[BinaryIO, int]:
     return decoded, size
 
 
+class _Place(Enum):
+    """Where in a chunked body the next line is."""
+
+    SIZE = auto()
+    DATA_END = auto()
+    TRAILERS = auto()
+
+
 class ChunkScanner:
     """Finds the end of a chunked body (RFC 9112 section 7.1) as its bytes come in.
 
     Decides only where the body ends; whether it is well formed is gunicorn's
-    parser to say, which gets all of it. Anything that cannot be chunked coding
-    ends the body at once, for the parser to refuse.
+    parser to say, which gets all of it. What cannot be chunked coding ends the
+    body at once, so that the parser refuses it now and does not wait for more.
     """
 
     _MOST_LINE = 8192
     _MOST_TRAILERS = 64 * 1024
+    _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]+)" + CHUNK_EXT_RE.pattern + rb"\r\n")
 
     def __init__(self) -> None:
         self.done = False
+        self._place = _Place.SIZE
         self._left = 0
-        """Bytes of the current chunk, with its CRLF, that have not come yet."""
+        """Bytes of the current chunk that have not come yet."""
         self._line = b""
-        self._in_trailers = False
         self._trailers = 0
 
     def feed(self, data: bytes) -> int:
@@ -219,30 +291,27 @@ class ChunkScanner:
     def _feed_line(self, data: bytes, start: int) -> int:
         end = data.find(b"\n", start) + 1
         self._line += data[start : end or len(data)]
-        if len(self._line) > self._MOST_LINE:
-            self.done = True
         if end:
             line, self._line = self._line, b""
-            self._line_ended(line)
+            self.done = not self._goes_on_after(line)
+        elif self._place is _Place.DATA_END:
+            self.done = self._line != b"\r"
+        else:
+            self.done = len(self._line) > self._MOST_LINE
         return end or len(data)
 
-    def _line_ended(self, line: bytes) -> None:
-        if self._in_trailers:
+    def _goes_on_after(self, line: bytes) -> bool:
+        if self._place is _Place.TRAILERS:
             self._trailers += len(line)
-            self.done = line == b"\r\n" or self._trailers > self._MOST_TRAILERS
-            return
-        digits = line.split(b";", 1)[0].strip()
-        try:
-            size = int(digits, 16)
-        except ValueError:
-            self.done = True
-            return
-        if size == 0:
-            self._in_trailers = True
-        elif size < 0:
-            self.done = True
-        else:
-            self._left = size + 2
+            too_many = self._trailers > self._MOST_TRAILERS
+            return line != b"\r\n" and line.endswith(b"\r\n") and not too_many
+        if self._place is _Place.DATA_END:
+            self._place = _Place.SIZE
+            return line == b"\r\n"
+        size = self._SIZE_LINE.fullmatch(line)
+        self._left = int(size[1], 16) if size else 0
+        self._place = _Place.DATA_END if self._left else _Place.TRAILERS
+        return bool(size)
 
 
 __all__ = [
