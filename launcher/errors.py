@@ -9,9 +9,16 @@ __all__ = ["LauncherError", "UsageError"]
 
 
 class LauncherError(Exception):
-    """What was asked for could not be done; the message is one line that says why."""
+    """What was asked for could not be done; the message is one line that says why.
+
+    ``detail``: lines that may be shown before it, e.g. the app's own traceback.
+    """
 
     exit_status = 1
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail
 
 
 class UsageError(LauncherError):

@@ -33,14 +33,25 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 from launcher.errors import LauncherError, UsageError
-from launcher.settings import check_name
+from launcher.logs.folder import open_folder, remove_folder
+from launcher.readers import check_name
 
-__all__ = ["ClusterFolder", "Entry", "Home", "ProcessId", "require_name"]
+__all__ = [
+    "ClusterFolder",
+    "Entry",
+    "Home",
+    "ProcessId",
+    "already_running",
+    "read_text",
+    "replace_file",
+    "require_name",
+    "state_path",
+]
 
 LOCK = "lock"
 SOCKET = "control.sock"
 APP = "app.json"
-APP_NEW = "app.json.new"
+APP_NEW = f"{APP}.new"
 KNOWN_FILES = (SOCKET, APP_NEW, APP, LOCK)
 """What may be removed. The lock is last: until then nobody else can claim the folder."""
 
@@ -89,6 +100,12 @@ class ProcessId(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.pid} {self.starttime}"
+
+    def frozen(self) -> bool:
+        """Whether it is stopped: by SIGSTOP, Ctrl-Z or a debugger."""
+        with suppress(OSError), open(f"/proc/{self.pid}/stat", "rb") as file:
+            return file.read().rpartition(b") ")[2][:1] in (b"T", b"t")
+        return False
 
     def alive(self) -> bool:
         """Whether this very process still runs."""
@@ -158,10 +175,17 @@ class Home:
         if not self._is_cluster(require_name(name)):
             return None
         with suppress(FileNotFoundError), self._folder(name) as dirfd:
-            process = ProcessId.parse(_read(dirfd, LOCK, 100) or "")
+            process = ProcessId.parse(read_text(dirfd, LOCK, 100) or "")
             living = process if process and process.alive() else None
-            return Entry(name, living, _load_object(_read(dirfd, APP, MAX_APP_JSON)))
+            return Entry(name, living, _load_object(read_text(dirfd, APP, MAX_APP_JSON)))
         return None  # forgotten since the first line
+
+    def has(self, file: str) -> bool:
+        """Whether there is something of that name, whatever it is."""
+        with suppress(OSError):
+            os.stat(file, dir_fd=self.dirfd, follow_symlinks=False)
+            return True
+        return False
 
     def connect(self, name: str, timeout: float) -> socket.socket:
         """Connect to the control socket of a cluster; the socket keeps ``timeout`` seconds.
@@ -179,6 +203,23 @@ class Home:
         finally:
             os.close(fd)
 
+    @contextmanager
+    def logs(self, name: str) -> Iterator[int | None]:
+        """The log folder of a cluster, open; None if it has none.
+
+        LauncherError if its folders are not safe.
+        """
+        try:
+            with self._folder(name) as dirfd:
+                folder = open_folder(dirfd, self._path(name))
+        except FileNotFoundError:
+            folder = None
+        try:
+            yield folder
+        finally:
+            if folder is not None:
+                os.close(folder)
+
     def claim(self, name: str) -> "ClusterFolder":
         """Become this cluster until ``release`` or the end of the process.
 
@@ -190,6 +231,10 @@ class Home:
                 if folder := self._try_claim(name):
                     return folder
         raise LauncherError(f"{path}: removed again and again by another process")
+
+    def forget(self, name: str) -> None:
+        """Remove a cluster that does not run. LauncherError if it does."""
+        self.claim(name).release(forget=True)
 
     def _try_claim(self, name: str) -> "ClusterFolder | None":
         """One attempt; None if the folder was forgotten meanwhile.
@@ -243,6 +288,8 @@ class ClusterFolder:
         self.name = name
         self.path = os.path.join(home.path, name)
         self.dirfd = dirfd
+        self.before: Mapping[str, Any] | None = None
+        """``app.json`` as it was when this process became the cluster."""
         self._home = home
         self._lock_fd = -1
         self._held = False
@@ -274,15 +321,7 @@ class ClusterFolder:
 
     def write_app_json(self, settings: Mapping[str, Any]) -> None:
         """Keep how to start this cluster again: all of the new text or all of the old."""
-        text = json.dumps(settings, indent=1) + "\n"
-        with _told(f"{self.path}/{APP}", "free some space or set LAUNCHER_HOME to another folder"):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-            with open(os.open(APP_NEW, flags, 0o600, dir_fd=self.dirfd), "w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.rename(APP_NEW, APP, src_dir_fd=self.dirfd, dst_dir_fd=self.dirfd)
-            os.fsync(self.dirfd)
+        replace_file(self.dirfd, self.path, APP, json.dumps(settings, indent=1) + "\n")
 
     def release(self, *, forget: bool) -> None:
         """Stop being this cluster; ``forget`` its files and folder too. Again: does nothing.
@@ -294,6 +333,8 @@ class ClusterFolder:
         self._held = False
         with suppress(OSError):
             os.ftruncate(self._lock_fd, 0)  # the process may go on, but not as this cluster
+        if forget:
+            remove_folder(self.dirfd)
         for file in KNOWN_FILES if forget else (SOCKET,):
             with suppress(OSError):
                 os.unlink(file, dir_fd=self.dirfd)
@@ -309,15 +350,21 @@ class ClusterFolder:
             self._lock_fd = os.open(LOCK, flags, 0o600, dir_fd=self.dirfd)
         except FileNotFoundError:
             return False
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            raise LauncherError(f"{self.path}/{LOCK} is a symlink: remove it") from None
         try:
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LauncherError(self._taken()) from None
         if not self._still_the_one():
             return False
+        self._require_socket()
         self._write_lock()
         with suppress(FileNotFoundError):
             os.unlink(SOCKET, dir_fd=self.dirfd)
+        self.before = _load_object(read_text(self.dirfd, APP, MAX_APP_JSON))
         self._held = True
         return True
 
@@ -328,12 +375,7 @@ class ClusterFolder:
         self.dirfd = self._lock_fd = -1
 
     def _taken(self) -> str:
-        holder = ProcessId.parse(_read(self.dirfd, LOCK, 100) or "")
-        who = f" (pid {holder.pid})" if holder else ""
-        return (
-            f"cluster {self.name!r} is already running{who}: choose another --name,"
-            f" or stop it: python -m launcher stop {self.name}"
-        )
+        return already_running(self.name, ProcessId.parse(read_text(self.dirfd, LOCK, 100) or ""))
 
     def _still_the_one(self) -> bool:
         """Whether what is open and locked is what others find under its name."""
@@ -344,6 +386,13 @@ class ClusterFolder:
                 lock, os.fstat(self._lock_fd)
             )
         return False
+
+    def _require_socket(self) -> None:
+        """Remove no file but the socket of a cluster that is gone."""
+        with suppress(FileNotFoundError):
+            mode = os.stat(SOCKET, dir_fd=self.dirfd, follow_symlinks=False).st_mode
+            if not stat.S_ISSOCK(mode):
+                raise LauncherError(f"{self.path}/{SOCKET} is no socket: remove it")
 
     def _write_lock(self) -> None:
         """Written over before it is cut: a reader finds the old first line or the new one."""
@@ -364,6 +413,34 @@ def state_path(environ: Mapping[str, str]) -> str:
     if path.startswith("~"):
         raise LauncherError("no home folder is known for this user: set LAUNCHER_HOME")
     return os.path.abspath(path)
+
+
+def replace_file(dirfd: int, path: str, name: str, text: str) -> None:
+    """Have all of the text in a file of a folder, whose ``path`` is for messages, or all as it was.
+
+    LauncherError if that cannot be, or something that is no file has the name.
+    """
+    with _told(f"{path}/{name}", "free some space or set LAUNCHER_HOME to another folder"):
+        with suppress(FileNotFoundError):
+            if not stat.S_ISREG(os.stat(name, dir_fd=dirfd, follow_symlinks=False).st_mode):
+                raise LauncherError(f"{path}/{name} is no file: remove it")
+        new = f"{name}.new"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        with open(os.open(new, flags, 0o600, dir_fd=dirfd), "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(new, name, src_dir_fd=dirfd, dst_dir_fd=dirfd)
+        os.fsync(dirfd)
+
+
+def already_running(name: str, process: ProcessId | None) -> str:
+    """Why a cluster cannot be started."""
+    who = f" (pid {process.pid})" if process else ""
+    return (
+        f"cluster {name!r} is already running{who}: choose another --name,"
+        f" or stop it: python -m launcher stop {name}"
+    )
 
 
 def _open_folder(path: str, name: str | None = None, dirfd: int | None = None) -> int:
@@ -406,7 +483,7 @@ def _refusal(path: str, error: OSError, advice: str) -> LauncherError:
     return LauncherError(f"{path}: {why}: {advice}")
 
 
-def _read(dirfd: int, name: str, limit: int) -> str | None:
+def read_text(dirfd: int, name: str, limit: int) -> str | None:
     """The text of a small regular file; None if it is anything else. Never blocks."""
     try:
         fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=dirfd)

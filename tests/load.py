@@ -12,6 +12,8 @@ import threading
 from collections import Counter
 from dataclasses import dataclass, field
 
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
 
 @dataclass
 class Books:
@@ -26,6 +28,10 @@ class Books:
     reconnects: int = 0
     """How often a keep-alive connection had to be opened again."""
     latencies: list[float] = field(default_factory=list)
+    refused: dict[str, int] = field(default_factory=dict)
+    """Accepted answers other than 200: the status by ``GET token`` or ``POST token``."""
+    confirmed: list[str] = field(default_factory=list)
+    """Tokens of POSTs that were answered 200."""
 
 
 class Load:
@@ -33,25 +39,30 @@ class Load:
 
     ``keep_alive`` clients keep one connection each, ``one_shot`` clients make
     one per request. Every ``post_every``-th request is a POST (0: none).
-    ``accept`` are the statuses that are no failure.
+    ``accept`` are the statuses that are no failure. ``address`` may be the
+    path of a unix socket. ``name`` begins every token, for loads that share a
+    COUNT_FILE.
     """
 
     def __init__(
         self,
-        address: tuple[str, int],
+        address: tuple[str, int] | str,
         keep_alive: int = 0,
         one_shot: int = 0,
         post_every: int = 0,
         accept: frozenset[int] = frozenset({200}),
         path: str = "/echo/{token}",
+        name: str = "",
     ) -> None:
         self.books = Books()
         self._address = address
         self._post_every = post_every
         self._accept = accept
         self._path = path
+        self._name = name
         self._clients = [(index, True) for index in range(keep_alive)]
         self._clients += [(keep_alive + index, False) for index in range(one_shot)]
+        self._answers = [0] * len(self._clients)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
 
@@ -69,23 +80,28 @@ class Load:
         assert not self._thread.is_alive(), "clients hang"
         return self.books
 
+    def rounds(self) -> int:
+        """How many requests each client has had answered, at least."""
+        return min(self._answers)
+
     async def _run(self) -> None:
         await asyncio.gather(*(self._client(index, keep) for index, keep in self._clients))
 
     async def _client(self, index: int, keep_alive: bool) -> None:
         number = 0
-        streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        streams: Streams | None = None
         while not self._stopping.is_set():
             number += 1
-            token = f"{index}-{number}"
+            token = f"{self._name}{index}-{number}"
             post = bool(self._post_every) and (index + number) % self._post_every == 0
             started = asyncio.get_running_loop().time()
             try:
                 if streams is None:
-                    streams = await asyncio.open_connection(*self._address)
+                    streams = await self._connect()
                     self.books.reconnects += keep_alive and number > 1
                 again = await asyncio.wait_for(self._ask(streams, token, post, keep_alive), 45)
                 self.books.latencies.append(asyncio.get_running_loop().time() - started)
+                self._answers[index] += 1
             except (OSError, EOFError, ValueError, TimeoutError) as error:
                 self.books.failures.append(f"{'POST' if post else 'GET'} {token}: {error!r}")
                 again = False
@@ -97,9 +113,14 @@ class Load:
         if streams:
             streams[1].close()
 
+    async def _connect(self) -> Streams:
+        if isinstance(self._address, str):
+            return await asyncio.open_unix_connection(self._address)
+        return await asyncio.open_connection(*self._address)
+
     async def _ask(
         self,
-        streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        streams: Streams,
         token: str,
         post: bool,
         keep_alive: bool,
@@ -121,6 +142,9 @@ class Load:
             raise ValueError(f"status {status}: {content[:80]!r}")
         if status == 200:
             self._check(content.decode(), token, post)
+            self.books.confirmed += [token] if post else []
+        else:
+            self.books.refused[f"{'POST' if post else 'GET'} {token}"] = status
         self.books.answered += 1
         return fields.get("connection") != "close"
 

@@ -16,7 +16,11 @@ from typing import Any, TypeVar
 import pytest
 import requests
 
+from launcher.errors import LauncherError
+
 T = TypeVar("T")
+
+_NOT_YET = (AssertionError, OSError, LookupError, LauncherError, requests.RequestException)
 
 ROOT = Path(__file__).parent.parent
 APPS = Path(__file__).parent / "apps"
@@ -25,7 +29,7 @@ APPS = Path(__file__).parent / "apps"
 def eventually(check: Callable[[], T | None], within: float = 10.0) -> T:
     """The first true value that ``check`` gives; the test fails when there is none in time.
 
-    Assertions and connection errors of ``check`` count as not yet.
+    Assertions, connection errors and clusters that do not answer count as not yet.
     """
     deadline = time.monotonic() + within
     last: object = None
@@ -35,7 +39,7 @@ def eventually(check: Callable[[], T | None], within: float = 10.0) -> T:
             if value:
                 return value
             last = value
-        except (AssertionError, OSError, KeyError, IndexError, requests.RequestException) as error:
+        except _NOT_YET as error:
             last = error
         if time.monotonic() > deadline:
             pytest.fail(f"not within {within:g} s; last: {last!r}")
@@ -127,7 +131,8 @@ class Cluster:
         from launcher.home import Home
 
         with Home.open_existing({"LAUNCHER_HOME": str(self.home)}) or _nothing() as home:
-            name = next(name for name in home.names() if _pid_of(home, name) == self.pid)
+            named = {_pid_of(home, name): name for name in home.names()}
+            name = named[self.pid]
             status: dict[str, Any] = call(home, name, "status", {}, timeout=5)
         self._pids |= {w["pid"] for w in status["workers"] if w["pid"]}
         return status

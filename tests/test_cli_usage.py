@@ -23,7 +23,7 @@ from launcher.home import Entry, Home
 from launcher.settings import Settings
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ["run", "list", "stop", "sizing"]
+COMMANDS = ["run", "list", "reload", "restart", "scale", "stop", "sizing"]
 
 PRIMARY = """
 import os, signal, sys

@@ -71,7 +71,7 @@ BAD_REQUESTS: list[tuple[bytes, str]] = [
     (b'{"verb":' * 8_000, "not JSON"),
     (b'{"verb": "scale", "args": {"wanted": ' + b"9" * 5_000 + b"}}", "not JSON"),
     (b'{"verb": "scale", "args": {"wanted": NaN}}', "not JSON"),
-    (b" " * (MAX_REQUEST + 1), "longer than 65536 bytes"),
+    (b" " * (MAX_REQUEST + 1), "longer than 262144 bytes"),
     (b"[]", "not a JSON object"),
     (b'"status"', "not a JSON object"),
     (b"null", "not a JSON object"),

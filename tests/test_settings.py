@@ -9,16 +9,9 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import LauncherError, UsageError
-from launcher.settings import (
-    OPTIONS,
-    BindAddress,
-    Settings,
-    check_name,
-    default_name,
-    parse_bind,
-    resolve,
-    resolve_sizing,
-)
+from launcher.readers import check_name
+from launcher.resolve import default_name, resolve, resolve_sizing
+from launcher.settings import OPTIONS, BindAddress, Settings, parse_bind
 
 
 def settings(environ: Mapping[str, str] | None = None, /, **flags: object) -> Settings:
@@ -39,7 +32,12 @@ def test_without_any_source_the_defaults_apply() -> None:
 
 def test_every_option_is_a_field_or_the_port() -> None:
     names = {field.name for field in fields(Settings)}
-    assert {row.name for row in OPTIONS} - {"port"} == names - {"sizing", "wanted"}
+    assert {row.name for row in OPTIONS} - {"port"} == names - {
+        "sizing",
+        "wanted",
+        "log_to_files",
+        "sources",
+    }
 
 
 def test_flags_win_over_variables_and_those_over_defaults() -> None:

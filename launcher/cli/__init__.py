@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _print_whatever_comes()
     try:
         require_platform(sys.platform, hasattr(select, "epoll"))
-        status = _invoke(sys.argv[1:] if arguments is None else arguments)
+        status = _answer(sys.argv[1:] if arguments is None else arguments)
         _flush()
     except LauncherError as error:
         return _fail(str(error), error.exit_status)
@@ -51,6 +51,16 @@ def describe(error: OSError) -> str:
     """An error nobody foresaw, in one line: what the system said, and about which file."""
     reason = error.strerror or str(error) or type(error).__name__
     return f"{os.fsdecode(error.filename)}: {reason}" if error.filename else reason
+
+
+def _answer(arguments: Sequence[str]) -> int:
+    """A shell that completes a line asks with a variable, everybody else with arguments."""
+    instruction = os.environ.get("_LAUNCHER_COMPLETE")
+    if instruction:
+        from launcher.cli.completion import complete
+
+        return complete(instruction)
+    return _invoke(arguments)
 
 
 def _invoke(arguments: Sequence[str]) -> int:

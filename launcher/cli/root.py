@@ -13,9 +13,23 @@ __all__ = ["COMMANDS", "IMPLICIT_RUN", "root", "version"]
 
 COMMANDS = {
     "run": "launcher.cli.run:run",
-    "list": "launcher.cli.clusters:list_clusters",
-    "stop": "launcher.cli.clusters:stop",
+    "start": "launcher.cli.start:start",
+    "list": "launcher.cli.listing:list_clusters",
+    "describe": "launcher.cli.describe:describe",
+    "reload": "launcher.cli.changes:reload",
+    "restart": "launcher.cli.changes:restart",
+    "scale": "launcher.cli.changes:scale",
+    "signal": "launcher.cli.changes:signal",
+    "reset": "launcher.cli.changes:reset",
+    "stop": "launcher.cli.ending:stop",
+    "delete": "launcher.cli.ending:delete",
+    "save": "launcher.cli.saved:save",
+    "resurrect": "launcher.cli.saved:resurrect",
+    "logs": "launcher.cli.logs:logs",
+    "flush": "launcher.cli.logs:flush",
+    "reopen": "launcher.cli.logs:reopen",
     "sizing": "launcher.cli.sizing:sizing",
+    "completion": "launcher.cli.completion:completion",
 }
 ALIASES = {"ls": "list", "status": "list"}
 
@@ -32,6 +46,8 @@ class Root(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put ``run`` in front of options that are not the group's own."""
         own = {name for option in self.get_params(ctx) for name in option.opts}
+        if ctx.resilient_parsing and not args:  # a shell asks what could come
+            return super().parse_args(ctx, args)
         if not args or (args[0].startswith("-") and args[0] not in own):
             ctx.meta[IMPLICIT_RUN] = True
             args = ["run", *args]
@@ -58,7 +74,7 @@ class Root(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Refuse an unknown command with what was probably meant: another one, or an app."""
-        if self.get_command(ctx, args[0]) is None:
+        if self.get_command(ctx, args[0]) is None and not ctx.resilient_parsing:
             raise UsageError(_no_such_command(args[0]))
         return super().resolve_command(ctx, args)
 
@@ -79,6 +95,8 @@ def root(**_: Any) -> None:
 
     \b
     python -m launcher run myapp:app -w 4    serve an app in the foreground
+    python -m launcher start myapp:app       the same in the background
     python -m launcher list                  what runs (also: ls, status)
+    python -m launcher reload myapp          load its new code, lose no request
     python -m launcher stop myapp            finish the requests, then stop
     """

@@ -18,7 +18,7 @@ def sizing() -> int:
     LAUNCHER_WORKERS, else WEB_CONCURRENCY, else one per CPU this process may
     use: the least of CPU affinity, cpuset and cgroup quota.
     """
-    from launcher.settings import resolve_sizing
+    from launcher.resolve import resolve_sizing
     from launcher.sizing import cpu_limits, memory_limit
 
     click.echo(str(resolve_sizing(os.environ)))

@@ -1,13 +1,13 @@
 """The object of a cluster in ``list --json``, also of one that cannot say it itself."""
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from launcher.control.client import NotRunning, call
 from launcher.errors import LauncherError
 from launcher.home import Entry, Home
 
-__all__ = ["ANSWER_WITHIN", "status_of"]
+__all__ = ["ANSWER_WITHIN", "Facts", "facts_of", "status_of", "stopped"]
 
 T = TypeVar("T")
 
@@ -48,6 +48,38 @@ WORKER: Mapping[str, Any] = {
     "rss": int,
     "cpu": NUMBER,
 }
+LAST_EXIT: Mapping[str, Any] = {
+    "slot": int,
+    "id": int,
+    "pid": (int, type(None)),
+    "generation": int,
+    "code": (int, type(None)),
+    "signal": (str, type(None)),
+    "reason": str,
+    "when": NUMBER,
+}
+DESCRIPTION: Mapping[str, Any] = {
+    "status": dict,
+    "settings": dict,
+    "requests_per_second": NUMBER,
+    "worker_rates": dict,
+    "last_exits": list,
+}
+
+
+class Facts(NamedTuple):
+    """What there is to know about a cluster."""
+
+    status: dict[str, Any]
+    """The object of ``list --json``."""
+    settings: Mapping[str, Any]
+    """As in ``app.json``, unchecked; empty when they cannot be read."""
+    requests_per_second: float = 0.0
+    worker_rates: Mapping[str, float] = {}
+    """Requests per second, by the worker's id as a text."""
+    last_exits: Sequence[Mapping[str, Any]] = ()
+    answered: bool = False
+    """Whether the cluster has told this itself."""
 
 
 def status_of(home: Home, name: str) -> dict[str, Any] | None:
@@ -55,13 +87,24 @@ def status_of(home: Home, name: str) -> dict[str, Any] | None:
 
     Never raises for one cluster, because the others are to be shown too.
     """
+    facts = _facts(home, name, "status")
+    return facts and facts.status
+
+
+def facts_of(home: Home, name: str) -> Facts | None:
+    """As `status_of`, with all the rest."""
+    return _facts(home, name, "describe")
+
+
+def _facts(home: Home, name: str, verb: str) -> Facts | None:
     try:
         entry = home.entry(name)
     except LauncherError as error:  # a folder that is not safe to look into
-        return stopped(Entry(name, None, None)) | {"status": "errored", "error": str(error)}
+        problem = {"status": "errored", "error": str(error)}
+        return Facts(stopped(Entry(name, None, None)) | problem, {})
     if entry is None:
         return None
-    return stopped(entry) if entry.process is None else _ask(home, entry, entry.process.pid)
+    return _of_folder(entry) if entry.process is None else _ask(home, entry, verb)
 
 
 def stopped(entry: Entry) -> dict[str, Any]:
@@ -86,24 +129,40 @@ def stopped(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _ask(home: Home, entry: Entry, pid: int) -> dict[str, Any]:
+def _of_folder(entry: Entry, **changes: Any) -> Facts:
+    return Facts(stopped(entry) | changes, entry.settings or {})
+
+
+def _ask(home: Home, entry: Entry, verb: str) -> Facts:
+    pid = entry.process.pid if entry.process else None
     try:
-        answer = call(home, entry.name, "status", timeout=ANSWER_WITHIN)
+        answer = call(home, entry.name, verb, timeout=ANSWER_WITHIN)
     except NotRunning:
-        return stopped(entry)
+        return _of_folder(entry)
     except LauncherError as error:
-        return stopped(entry) | {"status": "errored", "pid": pid, "error": str(error)}
-    if not _is_status(answer):
-        problem = "its primary is of another version of the launcher"
-        return stopped(entry) | {"status": "errored", "pid": pid, "error": problem}
-    status: dict[str, Any] = answer
-    return status
+        return _of_folder(entry, status="errored", pid=pid, error=str(error))
+    if verb == "status" and _is_status(answer):
+        return Facts(answer, entry.settings or {}, answered=True)
+    if verb == "describe" and _is_description(answer):
+        told = {key: answer[key] for key in DESCRIPTION}
+        return Facts(**told, answered=True)
+    problem = "its primary is of another version of the launcher"
+    return _of_folder(entry, status="errored", pid=pid, error=problem)
 
 
 def _kept(settings: Mapping[str, Any], key: str, default: T) -> T:
     """A value of a file that an older version or a hand may have written."""
     value = settings.get(key)
     return value if isinstance(value, type(default)) else default
+
+
+def _is_description(value: Any) -> bool:
+    return (
+        _has_shape(value, DESCRIPTION)
+        and _is_status(value["status"])
+        and all(_has_shape(each, LAST_EXIT) for each in value["last_exits"])
+        and all(isinstance(rate, NUMBER) for rate in value["worker_rates"].values())
+    )
 
 
 def _is_status(value: Any) -> bool:

@@ -1,26 +1,61 @@
-"""How values look in a terminal: plain text, 80 columns, no control characters."""
+"""How values look: within the terminal's width, without control characters, plain in a pipe."""
 
-import re
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-__all__ = ["complain", "printable", "show_count", "show_duration", "show_size", "table"]
+from launcher.logs.cleaning import printable
 
-# C0, DEL, C1; the marks, embeddings, overrides and isolates that reorder text; the separators
-# that some terminals take for line ends; halves of surrogate pairs, which nothing can print.
-UNPRINTABLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-)
-GAP = "  "
+__all__ = [
+    "Look",
+    "Style",
+    "coloured",
+    "complain",
+    "plain",
+    "printable",
+    "show_count",
+    "show_duration",
+    "show_rate",
+    "show_size",
+    "table",
+    "width",
+]
+
+Style = Callable[[int, int, str], str]
+"""Colours a cell of a table: row (0 is the heading), column, the aligned text."""
+
 WIDTH = 80
 
 
-def printable(text: str) -> str:
-    """The text with everything that could steer a terminal shown as its escape.
+def plain(_row: int, _column: int, text: str) -> str:
+    """The style of a pipe."""
+    return text
 
-    For every value that came from a file or a socket: an app's error, a name, a path.
-    """
-    return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+@dataclass(frozen=True)
+class Look:
+    """How a table is drawn."""
+
+    columns: int = WIDTH
+    style: Style = plain
+    gap: str = "  "
+
+
+LOOK = Look()
+
+
+def coloured() -> bool:
+    """Whether stdout is a terminal, and nobody said NO_COLOR (https://no-color.org)."""
+    return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def width() -> int:
+    """The columns of the terminal that stdout is; 80 where it is none."""
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or WIDTH
+    except (AttributeError, OSError, ValueError):
+        return WIDTH
 
 
 def complain(message: str) -> None:
@@ -52,7 +87,14 @@ def show_count(count: float) -> str:
     return str(int(count)) if count < 100_000 else _scaled(count, 1000, " kMGTP")
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> list[str]:
+def show_rate(rate: float) -> str:
+    """A rate in at most six characters: ``3.4``, ``120``, ``1.2M``."""
+    return f"{rate:.1f}" if 0 < rate < 10 else show_count(round(rate))
+
+
+def table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], left: int, look: Look = LOOK
+) -> list[str]:
     """Rows with aligned columns, the first ``left`` to the left, the others to the right.
 
     A first cell that would push its row over the edge gets a line of its own,
@@ -60,20 +102,23 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> 
     """
     cells = [headings, *rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    room = WIDTH - sum(width + len(GAP) for width in widths[1:])
+    room = look.columns - sum(width + len(look.gap) for width in widths[1:])
     fitting = [len(row[0]) for row in cells if len(row[0]) <= room]
     widths[0] = max(fitting, default=0)
-    return [_row(row, widths, left) for row in cells]
+    return [_row(index, row, widths, left, look) for index, row in enumerate(cells)]
 
 
-def _row(cells: Sequence[str], widths: Sequence[int], left: int) -> str:
+def _row(index: int, cells: Sequence[str], widths: Sequence[int], left: int, look: Look) -> str:
     if len(cells[0]) > widths[0]:
-        return f"{cells[0]}\n{_row(['', *cells[1:]], widths, left)}"
+        rest = _row(index, ["", *cells[1:]], widths, left, look)
+        return f"{look.style(index, 0, cells[0])}\n{rest}"
     aligned = [
-        cell.ljust(width) if index < left else cell.rjust(width)
-        for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        cell.ljust(width) if column < left else cell.rjust(width)
+        for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
     ]
-    return GAP.join(aligned).rstrip()
+    aligned[-1] = aligned[-1].rstrip()
+    styled = [look.style(index, column, text) for column, text in enumerate(aligned)]
+    return look.gap.join(styled).rstrip()
 
 
 def _scaled(value: float, step: int, units: str) -> str:

@@ -14,13 +14,24 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from launcher.control.protocol import MAX_REPLY, ProtocolError, encode, parse_reply
+from launcher.control.protocol import MAX_REPLY, MAX_REQUEST, ProtocolError, encode, parse_reply
 from launcher.errors import LauncherError, UsageError
 from launcher.home import Home, ProcessId, require_name
 
-__all__ = ["Conversation", "NotRunning", "ask", "call", "no_such_cluster"]
+__all__ = [
+    "Conversation",
+    "NotRunning",
+    "Refused",
+    "ask",
+    "call",
+    "call_slowly",
+    "no_such_cluster",
+]
 
 CHUNK = 64 * 1024
+
+ANSWER_WITHIN = 5.0
+"""Seconds in which a primary that works says something: its loop never blocks, so this is long."""
 
 EXIT_POLL = 0.01
 """Seconds between looks at a process whose connections are closed already: it is all but gone."""
@@ -28,6 +39,10 @@ EXIT_POLL = 0.01
 
 class NotRunning(LauncherError):
     """There is such a cluster, but no process of it."""
+
+
+class Refused(LauncherError):
+    """The primary has answered that it did not do it."""
 
 
 class Conversation(NamedTuple):
@@ -62,10 +77,18 @@ def call(
 ) -> Any:
     """Ask cluster ``name`` and give its result, all within ``timeout`` seconds.
 
-    Raises NotRunning, UsageError (when the primary refuses with status 2) or LauncherError.
+    Raises Refused or UsageError (status 2) for what the primary refuses, NotRunning, LauncherError.
     """
     with ask(home, name, verb, args, timeout=timeout) as conversation:
         return conversation.result
+
+
+def call_slowly(
+    home: Home, name: str, verb: str, args: Mapping[str, Any] | None = None, *, timeout: float
+) -> Any:
+    """As ``call``, for what may take long: a primary that does not work at all is told soon."""
+    call(home, name, "status", timeout=min(timeout, ANSWER_WITHIN))
+    return call(home, name, verb, args, timeout=timeout)
 
 
 @contextmanager
@@ -76,12 +99,15 @@ def ask(
     process = _find_running(home, name)
     who = f"cluster {name!r} (pid {process.pid})"
     deadline = time.monotonic() + timeout
-    with _connect(home, name, who, timeout) as connection:
+    request = encode({"verb": verb, "args": dict(args or {})})
+    if len(request) > MAX_REQUEST:
+        raise LauncherError(f"{who}: what it is to be sent is over {MAX_REQUEST >> 10} KiB")
+    with _connect(home, process, name, timeout) as connection:
         try:
-            connection.sendall(encode({"verb": verb, "args": dict(args or {})}))
+            connection.sendall(request)
             line = _receive_line(connection, deadline)
         except TimeoutError:
-            raise LauncherError(f"{who} does not answer within {timeout:g} s") from None
+            raise _silent(who, process, timeout) from None
         except OSError as error:
             raise LauncherError(f"{who} does not answer: {error.strerror}") from None
         yield Conversation(process, _result(who, line), connection)
@@ -103,11 +129,17 @@ def _find_running(home: Home, name: str) -> ProcessId:
     return entry.process
 
 
-def _connect(home: Home, name: str, who: str, timeout: float) -> socket.socket:
+def _silent(who: str, process: ProcessId, timeout: float) -> LauncherError:
+    hint = f": it was stopped by a signal: kill -CONT {process.pid}" if process.frozen() else ""
+    return LauncherError(f"{who} does not answer within {timeout:g} s{hint}")
+
+
+def _connect(home: Home, process: ProcessId, name: str, timeout: float) -> socket.socket:
+    who = f"cluster {name!r} (pid {process.pid})"
     try:
         connection = home.connect(name, timeout)
     except TimeoutError:
-        raise LauncherError(f"{who} does not answer within {timeout:g} s") from None
+        raise _silent(who, process, timeout) from None
     except (FileNotFoundError, ConnectionRefusedError):
         # Only for a moment after its first breath and before its last.
         raise LauncherError(f"{who} does not answer: it is starting or stopping") from None
@@ -157,6 +189,8 @@ def _result(who: str, line: bytes) -> Any:
         reply = parse_reply(line)
     except ProtocolError as error:
         raise LauncherError(f"{who} does not speak this launcher's protocol: {error}") from None
+    if reply.exit_status == 2 and not reply.ok:
+        raise UsageError(reply.error)
     if not reply.ok:
-        raise (UsageError if reply.exit_status == 2 else LauncherError)(reply.error)
+        raise Refused(reply.error, reply.detail)
     return reply.result

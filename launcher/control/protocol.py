@@ -15,7 +15,8 @@ No socket here: bytes in, values out, for the primary's loop and the client alik
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import UnionType
+from typing import Any, get_args
 
 from launcher.errors import LauncherError
 
@@ -33,21 +34,27 @@ __all__ = [
     "refused",
 ]
 
-MAX_REQUEST = 64 * 1024
-"""Bytes of a request line with its newline; a primary reads no further."""
+MAX_REQUEST = 256 * 1024
+"""Bytes of a request line with its newline; a primary reads no further. An environment fits."""
 
 MAX_REPLY = 16 * 1024 * 1024
 """Bytes of a reply line with its newline: some 60,000 workers."""
 
-ArgSpec = Mapping[str, type]
-"""The arguments of a verb, all of them required, and the JSON type of each."""
+ArgSpec = Mapping[str, type | UnionType]
+"""The arguments of a verb and the JSON type of each; ``dict | None``: may be left out."""
 
 VERBS: Mapping[str, ArgSpec] = {
     "status": {},  # the cluster's object of `list --json`
+    "describe": {},  # primary/report.py, description
     "stop": {},  # {"pid": of the primary, "deadline": seconds until it is gone at the latest}
-    "reload": {},  # {"generation": that serves now}; answered when it does, or cannot
-    "restart": {},  # as reload
-    "scale": {"to": str},  # "4", "+1", "-1", "auto"; {"workers": there are now}
+    # {"generation": that serves now, "workers": of it}; answered when it does, or cannot.
+    # settings: as in app.json; environment: variables; mark: see primary/generation.py, Terms
+    "reload": {"settings": dict | None, "environment": dict | None, "mark": str | None},
+    "restart": {"settings": dict | None, "environment": dict | None, "mark": str | None},
+    "scale": {"to": str, "why": str | None},  # "4", "+1", "-1", "auto"; answered as reload
+    "signal": {"number": int},  # {"workers": that it was sent to}
+    "reopen": {},  # [{"pid", "source": whose log file it is to have open}]
+    "reset": {},  # {}
 }
 
 
@@ -57,7 +64,7 @@ class ProtocolError(LauncherError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked: a verb of the table, with exactly its arguments."""
+    """What is asked: a verb of the table, with its arguments and no others."""
 
     verb: str
     args: Mapping[str, Any]
@@ -124,12 +131,16 @@ def parse_reply(line: bytes) -> Reply:
 
 
 def _check_args(verb: str, args: Mapping[str, Any], spec: ArgSpec) -> None:
-    for name in sorted(spec.keys() ^ args.keys()):
-        raise ProtocolError(f"{verb}: {'missing' if name in spec else 'unknown'} {_shown(name)}")
+    for name in sorted(args.keys() - spec.keys()):
+        raise ProtocolError(f"{verb}: unknown {_shown(name)}")
     for name, kind in spec.items():
+        wanted = get_args(kind)[0] if isinstance(kind, UnionType) else kind
+        if name not in args:
+            if wanted is kind:
+                raise ProtocolError(f"{verb}: missing {_shown(name)}")
         # `type(...) is`, not isinstance: JSON's true is no number.
-        if type(args[name]) is not kind:
-            raise ProtocolError(f"{verb}: {name} is not of type {kind.__name__}")
+        elif type(args[name]) is not wanted:
+            raise ProtocolError(f"{verb}: {name} is not of type {wanted.__name__}")
 
 
 def _load(line: bytes, limit: int) -> dict[str, Any]:

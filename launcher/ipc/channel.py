@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import select
 import socket
 import struct
 from collections.abc import Sequence
@@ -25,8 +26,9 @@ MAX_DESCRIPTORS = 16
 _FULL = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS})
 _GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF})
 
-_NONBLOCKING = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
-_RECEIVE = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+_NONBLOCKING = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+_RECEIVE = int(socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
+_RIGHTS_SPACE = socket.CMSG_SPACE(4 * MAX_DESCRIPTORS)
 
 
 class ChannelClosed(Exception):
@@ -78,10 +80,14 @@ class Channel:
         """
         try:
             size, rights, _flags, _ = self._sock.recvmsg_into(
-                (self._buffer,), socket.CMSG_SPACE(4 * MAX_DESCRIPTORS), _RECEIVE
+                (self._buffer,), _RIGHTS_SPACE, _RECEIVE
             )
         except BlockingIOError:
             return None
+        except ConnectionResetError:
+            # The other side has closed without reading all we said. That is told
+            # once, and first; what it said before is still to be had.
+            return self.receive()
         except OSError as error:
             if error.errno in _GONE:
                 raise ChannelClosed from None
@@ -93,6 +99,13 @@ class Channel:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 descriptors += struct.unpack(f"{len(data) // 4}i", data)
         return self._buffer[:size], descriptors
+
+    def send_surely(self, record: bytes) -> None:
+        """As `send`, but wait for the other side to catch up. Only where waiting is no harm."""
+        writable = select.poll()
+        writable.register(self.fd, select.POLLOUT)
+        while not self.send(record):
+            writable.poll()
 
     def shut(self) -> None:
         """Let both sides see end of file; each then closes its end."""

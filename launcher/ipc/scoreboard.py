@@ -6,7 +6,8 @@ the worker is dead, to find out what was running. The scoreboard holds only
 what survives a ``kill -9`` in the middle of a write: a note counts from the
 moment its ``state`` is set, which is written last and cleared first.
 
-Layout of a row in 64-bit words: the head, one busy byte per thread, the notes.
+Layout of a row in 64-bit words: the head, one busy byte per thread, the notes,
+then how long requests took: a count per thread and bucket (`BOUNDS`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+from bisect import bisect
 from dataclasses import dataclass
 
 ROWS = 1024
@@ -24,11 +26,19 @@ _WORD = 8
 _TAKEN, _HEARTBEAT, _CONNECTIONS = range(3)
 _HEAD = 8  # words: a cache line
 # A note.
-_STATE, _SERIAL, _STARTED, _WRITTEN, _CONSUMED, _REQUEST, _RESPONSE, _REQUESTS = range(8)
-_NOTE = 8  # words: a cache line
+_STATE, _SERIAL, _STARTED, _WRITTEN, _CONSUMED, _REQUEST, _RESPONSE, _BEGAN, _LINE = range(9)
+_NOTE = 16  # words: two cache lines
 
-_pack = struct.Struct("=6Q").pack_into
-"""Writes a note's fields from `_SERIAL` to `_RESPONSE`; `_STATE` stays for last."""
+LINE = (_NOTE - _LINE) * _WORD
+"""Bytes of a request's first line that are noted."""
+
+_pack = struct.Struct(f"=7Q{LINE}s").pack_into
+"""Writes a note's fields from `_SERIAL` to `_LINE`; `_STATE` stays for last."""
+
+BOUNDS = [int(10_000 * (4 / 3) ** power) for power in range(63)]
+"""Nanoseconds at which the next bucket of the times begins: 10 us to 9 min."""
+
+BUCKETS = len(BOUNDS) + 1
 
 IDLE, RUNNING, RUNNING_SAFE = range(3)
 """States of a note. *Safe*: the request may be run again (RFC 9110 section 9.2)."""
@@ -52,6 +62,15 @@ class Note:
     response_length: int
 
 
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """One request that is running: since when (monotonic nanoseconds), and how it began."""
+
+    began: int
+    line: bytes
+    """The first bytes of the request."""
+
+
 def memory_size(threads: int) -> int:
     """Bytes that a scoreboard for workers of ``threads`` threads takes."""
     return ROWS * _row_words(threads) * _WORD
@@ -69,7 +88,7 @@ def _busy_words(threads: int) -> int:
 
 
 def _row_words(threads: int) -> int:
-    return _HEAD + _busy_words(threads) + threads * _NOTE
+    return _HEAD + _busy_words(threads) + threads * (_NOTE + BUCKETS)
 
 
 class Scoreboard:
@@ -89,7 +108,7 @@ class Scoreboard:
 class Row:
     """The row of one worker: the worker writes, the primary reads."""
 
-    __slots__ = ("_busy", "_busy_bytes", "_notes", "_raw", "_start", "_words", "threads")
+    __slots__ = ("_busy", "_busy_bytes", "_notes", "_raw", "_start", "_times", "_words", "threads")
 
     def __init__(self, words: memoryview, raw: memoryview, start: int, threads: int) -> None:
         self.threads = threads
@@ -99,11 +118,12 @@ class Row:
         self._busy = (start + _HEAD) * _WORD
         self._busy_bytes = raw[self._busy : self._busy + threads]
         self._notes = start + _HEAD + _busy_words(threads)
+        self._times = self._notes + threads * _NOTE
 
     def clear(self) -> None:
         """Make the row new for another worker (the primary does, before the worker starts)."""
-        for index in range(self._start, self._start + _row_words(self.threads)):
-            self._words[index] = 0
+        first, size = self._start * _WORD, _row_words(self.threads) * _WORD
+        self._raw[first : first + size] = bytes(size)
 
     @property
     def taken(self) -> int:
@@ -138,17 +158,33 @@ class Row:
 
     def requests(self) -> int:
         """How many requests the worker has finished."""
-        first = self._notes + _REQUESTS
-        return sum(self._words[first : first + self.threads * _NOTE : _NOTE])
+        return sum(self._words[self._times : self._times + self.threads * BUCKETS])
 
     def running(self) -> list[Note]:
         """What the threads are running."""
         return [note for thread in range(self.threads) if (note := self._note(thread))]
 
+    def active(self) -> list[Activity]:
+        """What the threads are running, for people to look at."""
+        return [found for thread in range(self.threads) if (found := self._activity(thread))]
+
+    def times(self) -> list[int]:
+        """How many requests took how long: a count per bucket (`BOUNDS`)."""
+        counts = self._words[self._times : self._times + self.threads * BUCKETS].tolist()
+        return [sum(counts[bucket::BUCKETS]) for bucket in range(BUCKETS)]
+
+    def _activity(self, thread: int) -> Activity | None:
+        """The worker writes meanwhile: None also if it is another request by the time of reading."""
+        first = self._notes + thread * _NOTE
+        began = self._words[first + _BEGAN]
+        line = self._raw[(first + _LINE) * _WORD :][:LINE].tobytes()
+        running = self._words[first + _STATE] != IDLE and self._words[first + _BEGAN] == began
+        return Activity(began, line.rstrip(b"\0")) if running else None
+
     def _note(self, thread: int) -> Note | None:
         first = self._notes + thread * _NOTE
-        state, serial, started, written, consumed, request, response, _ = self._words[
-            first : first + _NOTE
+        state, serial, started, written, consumed, request, response = self._words[
+            first : first + _BEGAN
         ]
         if state == IDLE:
             return None
@@ -157,30 +193,49 @@ class Row:
     def pad(self, thread: int) -> Notepad:
         """Where one thread of the worker writes."""
         first = self._notes + thread * _NOTE
-        return Notepad(self._words, self._raw, first, self._busy_bytes, thread)
+        times = self._times + thread * BUCKETS
+        return Notepad(self._words, self._raw, first, times, self._busy_bytes, thread)
 
 
 class Notepad:
     """Where one thread writes what it does. Only that thread may."""
 
-    __slots__ = ("_busy", "_first", "_offset", "_raw", "_words", "thread")
+    __slots__ = ("_busy", "_first", "_offset", "_raw", "_times", "_words", "thread")
 
     def __init__(
-        self, words: memoryview, raw: memoryview, first: int, busy: memoryview, thread: int
+        self,
+        words: memoryview,
+        raw: memoryview,
+        first: int,
+        times: int,
+        busy: memoryview,
+        thread: int,
     ) -> None:
         self._words = words
         self._raw = raw
         self._first = first
         self._offset = (first + _SERIAL) * _WORD
+        self._times = times
         self._busy = busy
         self.thread = thread
 
     def begin(
-        self, serial: int, safe: bool, now: int, written: int, consumed: int, request_length: int
+        self,
+        serial: int,
+        safe: bool,
+        now: int,
+        written: int,
+        consumed: int,
+        request_length: int,
+        data: bytes,
     ) -> None:
-        """A request starts (``now``: monotonic nanoseconds; the rest as in `Note`)."""
+        """A request starts (``now``: monotonic nanoseconds; the rest as in `Note`).
+
+        ``data``: how it begins; as much is noted as there is room for.
+        """
         self._busy[self.thread] = 1
-        _pack(self._raw, self._offset, serial, now, written, consumed, request_length, 0)
+        offset = self._offset
+        _pack(self._raw, offset, serial, now, written, consumed, request_length, 0, now, data)
         self._words[self._first] = RUNNING_SAFE if safe else RUNNING
 
     def answer(self, response_length: int) -> None:
@@ -204,9 +259,9 @@ class Notepad:
         """The thread will be free at once; what is noted stays."""
         self._busy[self.thread] = 0
 
-    def end(self) -> None:
-        """The request is finished: answered and consumed."""
-        words, first = self._words, self._first
-        words[first + _STATE] = IDLE
-        words[first + _REQUESTS] += 1
+    def end(self, took: int) -> None:
+        """The request is finished: answered and consumed, in so many nanoseconds."""
+        words = self._words
+        words[self._first] = IDLE
+        words[self._times + bisect(BOUNDS, took)] += 1
         self._busy[self.thread] = 0

@@ -14,6 +14,9 @@ import sys
 from launcher.ipc.boot import PACKAGE_ROOT, Boot
 from launcher.ipc.channel import Channel, ChannelClosed
 from launcher.ipc.messages import Failed, Loaded, Notice, encode
+from launcher.logs.files import Limits
+from launcher.logs.folder import POOL
+from launcher.logs.streams import FileOutput, Output
 from launcher.pool.application import APP_FAILED, Application, LoadError
 from launcher.pool.arbiter import Arbiter
 from launcher.pool.fork_safety import why_not_to_fork
@@ -32,13 +35,25 @@ def main() -> None:
     if _LOAD_IN_WORKERS in sys.argv:
         settings = dataclasses.replace(boot.settings, preload=False)
         boot = dataclasses.replace(boot, settings=settings)
+    output = _output(boot)
+    if boot.logs is not None:
+        descriptors.append(boot.logs)
     try:
         application = _load(boot, descriptors, channel)
     except LoadError as error:
         channel.send(encode(Failed(error.reason, error.detail)))
         sys.exit(APP_FAILED)
     channel.send(encode(Loaded()))
-    Arbiter(application, channel, descriptors[2], boot).run()
+    Arbiter(application, channel, descriptors[2], boot, output).run()
+
+
+def _output(boot: Boot) -> Output:
+    """Where this process and its workers write; in the background their files, from now on."""
+    if boot.logs is None:
+        return Output()
+    os.set_inheritable(boot.logs, False)
+    limits = Limits(boot.settings.log_max_size, boot.settings.log_keep)
+    return FileOutput(boot.logs, POOL, limits)
 
 
 def _load(boot: Boot, descriptors: list[int], channel: Channel) -> Application:
@@ -64,7 +79,7 @@ def _start_over(descriptors: list[int]) -> None:
     for fd in descriptors:
         os.set_inheritable(fd, True)
     os.chdir(PACKAGE_ROOT)
-    arguments = ["-m", "launcher.pool", *map(str, descriptors), _LOAD_IN_WORKERS]
+    arguments = ["-m", "launcher.pool", *map(str, descriptors[:3]), _LOAD_IN_WORKERS]
     os.execv(sys.executable, [sys.executable, *arguments])
 
 

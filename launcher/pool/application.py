@@ -15,6 +15,7 @@ from gunicorn.errors import AppImportError
 from gunicorn.util import import_app
 
 import launcher
+from launcher.errors import LauncherError
 from launcher.ipc.boot import Boot
 from launcher.pool.logger import Logger
 from launcher.settings import Settings
@@ -57,6 +58,8 @@ class Application(BaseApplication):
         _enter(settings.chdir)
         if settings.env_file:
             os.environ.update(_read_env_file(settings.env_file))
+        if settings.config:
+            os.environ.update(_read_config(settings.config, settings.name))
         if settings.gunicorn_config:
             self._load_file(settings.gunicorn_config)
         for key, value in _ours(settings).items():
@@ -101,10 +104,21 @@ def _values_of(path: str) -> dict[str, Any]:
     return runpy.run_path(path)
 
 
+def _read_config(path: str, name: str) -> dict[str, str]:
+    """The variables that cluster.toml sets for this app now. They win over the others."""
+    from launcher.config_file import environment
+
+    try:
+        return environment(path, name)
+    except LauncherError as error:
+        raise LoadError(f"cannot read the environment: {error}") from None
+
+
 def _read_env_file(path: str) -> dict[str, str]:
     """The variables a file sets. They win over those the launcher was started with."""
     try:
-        values = dotenv_values(path, encoding="utf-8")
+        with open(path, encoding="utf-8") as file:  # by itself, dotenv takes a lost file for empty
+            values = dotenv_values(stream=file)
     except (OSError, ValueError) as error:
         raise LoadError(f"cannot read the environment in {path}: {error}") from None
     return {key: value for key, value in values.items() if value is not None}
@@ -135,6 +149,8 @@ def _ours(settings: Settings) -> dict[str, Any]:
         "limit_request_field_size": settings.limit_request_field_size,
         "chdir": settings.chdir,
     }
+    if settings.log_to_files:
+        values["capture_output"] = False  # what is printed is in our files
     if settings.access_log:
         values["accesslog"] = "-"
     return values

@@ -25,8 +25,9 @@ from setproctitle import setproctitle
 
 from launcher.ipc.boot import Boot
 from launcher.ipc.channel import Channel, ChannelClosed
-from launcher.ipc.messages import Exited, Spawn, SpawnFailed, decode, encode
+from launcher.ipc.messages import Exited, Reopen, Spawn, SpawnFailed, decode, encode
 from launcher.ipc.scoreboard import Scoreboard
+from launcher.logs.streams import Output
 from launcher.pool.application import Application
 from launcher.worker.orders import Orders
 
@@ -41,11 +42,14 @@ class Arbiter(GunicornArbiter):
     WORKERS: dict[int, GunicornWorker]
     LISTENERS: list[socket.socket]
 
-    def __init__(self, app: Application, channel: Channel, scoreboard: int, boot: Boot) -> None:
+    def __init__(
+        self, app: Application, channel: Channel, scoreboard: int, boot: Boot, output: Output
+    ) -> None:
         self.WORKERS = {}
         self.LISTENERS = []
         self._channel = channel
         self._boot = boot
+        self._output = output
         self._scoreboard = Scoreboard(scoreboard, boot.settings.threads)
         self._orders: deque[tuple[Spawn, socket.socket]] = deque()
         self._being_spawned: Orders | None = None
@@ -88,7 +92,8 @@ class Arbiter(GunicornArbiter):
         waiting.register(self._wake_read, select.POLLIN)
         try:
             while True:
-                waiting.poll()
+                waiting.poll(self._output.tick)
+                self._output.look_after()
                 self._wake_up()
                 self._receive()
                 self.reap_workers()
@@ -124,6 +129,11 @@ class Arbiter(GunicornArbiter):
         while received := self._channel.receive():
             record, descriptors = received
             message = decode(record)
+            if isinstance(message, Reopen):
+                if self.log:
+                    self.log.reopen_files()
+                self._output.look_after()
+                continue
             assert isinstance(message, Spawn)
             if descriptors:
                 self._orders.append((message, socket.socket(fileno=descriptors[0])))
@@ -141,6 +151,7 @@ class Arbiter(GunicornArbiter):
             sock=sock,
             settings=self._boot.settings,
             addresses=self._boot.addresses,
+            output=self._output,
             leave_the_pool=self._leave_the_pool,
         )
         try:

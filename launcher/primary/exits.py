@@ -1,18 +1,48 @@
-"""How a process ended, in words."""
+"""How a process ended, in words and in figures."""
 
 from __future__ import annotations
 
 import os
 import signal
+from dataclasses import dataclass
+
+EXTERNAL = "crash"
+"""The reason of an end that nobody here asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class LastExit:
+    """How the last worker that left a slot ended. Plain JSON values."""
+
+    slot: int
+    id: int
+    pid: int | None
+    generation: int
+    code: int | None
+    signal: str | None
+    reason: str
+    """``crash``, ``timeout``, ``memory``, ``recycle``, ``reload``, ``restart``, ``scale``…"""
+    when: float
+    """Seconds since 1970: for people, nothing waits for it."""
+
+
+def signal_name(number: int) -> str:
+    """``SIGKILL``; real-time signals have only numbers."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def describe_exit(status: int) -> str:
     """``status`` as from wait(2): "exited with status 1", "was killed by SIGKILL"."""
     if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        try:
-            name = signal.Signals(number).name
-        except ValueError:  # a real-time signal
-            name = f"signal {number}"
-        return f"was killed by {name}"
+        return f"was killed by {signal_name(os.WTERMSIG(status))}"
     return f"exited with status {os.WEXITSTATUS(status)}"
+
+
+def code_and_signal(status: int) -> tuple[int | None, str | None]:
+    """``status`` as from wait(2): the exit code, or the signal that killed it."""
+    if os.WIFSIGNALED(status):
+        return None, signal_name(os.WTERMSIG(status))
+    return os.WEXITSTATUS(status), None

@@ -11,21 +11,36 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from launcher.ipc.boot import PACKAGE_ROOT, Boot
 from launcher.ipc.channel import Channel, ChannelClosed
-from launcher.ipc.messages import Spawn, encode
+from launcher.ipc.messages import Reopen, Spawn, encode
 from launcher.policy.lifecycle import WorkerState
+from launcher.primary.log import folder
 from launcher.primary.reactor import Timer
 from launcher.primary.worker_handle import WorkerHandle
 from launcher.settings import Settings
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a generation is loaded with. A reload may bring other terms; they come with it."""
+
+    settings: Settings
+    environment: Mapping[str, str] | None = field(default=None, repr=False)
+    """The variables of the pool; None: those of the primary."""
+    mark: str = ""
+    """Tells the command line whether the variables in the configuration have changed since."""
+
+
 class Generation:
     """A pool and the workers it forked. They may outlive it; then nobody forks any more."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, terms: Terms) -> None:
         self.number = number
+        self.terms = terms
         self.loaded = False
         """Whether the pool has loaded the app (or left that to its workers)."""
         self.alive = True
@@ -50,17 +65,20 @@ class Generation:
         assert self._process
         return self._process.pid
 
-    def start(self, settings: Settings, addresses: list[str], scoreboard: int) -> None:
+    def start(self, addresses: list[str], scoreboard: int) -> None:
         """Start the pool. Raises OSError when there is no process to be had."""
-        with self._theirs as theirs, Boot(settings, addresses, self.number).as_file() as boot:
+        logs = folder()
+        told = Boot(self.terms.settings, addresses, self.number, logs)
+        with self._theirs as theirs, told.as_file() as boot:
             passed = (theirs.fileno(), boot.fileno(), scoreboard)
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "launcher.pool", *map(str, passed)],
                 stdin=subprocess.DEVNULL,
-                pass_fds=passed,
+                pass_fds=passed if logs is None else (*passed, logs),
                 # Where this package is importable from; the pool itself goes
                 # to the app's folder. The folder we were started in may be gone.
                 cwd=PACKAGE_ROOT,
+                env=self.terms.environment,
                 # Ctrl-C is for the primary, which tells the others what to do.
                 process_group=0,
             )
@@ -76,6 +94,13 @@ class Generation:
         if sent:
             self.workers[worker.id] = worker
         return sent
+
+    def tell(self, message: Reopen) -> bool:
+        """Say something to the pool; False if it is not there to hear, or loads the app."""
+        try:
+            return self.can_fork and self.channel.send(encode(message))
+        except ChannelClosed:
+            return False
 
     def online(self) -> list[WorkerHandle]:
         """The workers that can be dealt connections, by slot."""

@@ -1,4 +1,4 @@
-"""The primary's own log lines, on stderr.
+"""The primary's own log lines: on stderr, in the background in a file of the cluster's folder.
 
 The primary must not block, and stderr may be a pipe whose reader has stopped
 or a terminal on hold: a line that does not fit now is dropped. A closed
@@ -11,20 +11,96 @@ import contextlib
 import os
 import select
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-_STDERR = 2
+from launcher.home import ClusterFolder
+from launcher.logs.cleaning import printable, printable_lines
+from launcher.logs.files import Limits, LogFile
+from launcher.logs.folder import PRIMARY, make_folder
+from launcher.settings import Settings
+
+_STDOUT, _STDERR = 1, 2
+
+_PATIENCE = 0.05
+"""Seconds. Nobody else writes to the file; ``flush`` may be emptying it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Where the log is kept in the background."""
+
+    folder: int
+    file: LogFile
+    stderr: int
+    """What was stderr before: whoever started the cluster may be listening there."""
+
+
+_kept: _Kept | None = None
 
 
 def log(text: str) -> None:
     """Write one line with the time and ``[primary]``, or drop it."""
     stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-    write(f"{stamp} [primary] {text}\n")
+    line = f"{stamp} [primary] {printable(text)}\n".encode()
+    if _kept:
+        _kept.file.append(line)
+    else:
+        _write(_STDERR, line)
 
 
 def write(text: str) -> None:
-    """Write ``text`` to stderr as it is, or drop it."""
+    """Write lines that somebody else made, such as a traceback, or drop them."""
+    if not text:
+        return
+    lines = printable_lines(text if text.endswith("\n") else f"{text}\n").encode()
+    if _kept:
+        _kept.file.append(lines)
+    _write(_kept.stderr if _kept else _STDERR, lines)
+
+
+def reopen() -> None:
+    """Leave the file that logrotate has renamed, and write to the one that has the name."""
+    if _kept:
+        _kept.file.look_after()
+
+
+def folder() -> int | None:
+    """The descriptor of the log folder; None in the foreground."""
+    return _kept.folder if _kept else None
+
+
+@contextlib.contextmanager
+def in_its_place(settings: Settings, cluster: ClusterFolder) -> Iterator[None]:
+    """In the background: log to the cluster's folder, until the end of this process' cluster."""
+    if settings.log_to_files:
+        with _kept_in(cluster, Limits(settings.log_max_size, settings.log_keep)):
+            yield
+    else:
+        yield
+
+
+@contextlib.contextmanager
+def _kept_in(cluster: ClusterFolder, limits: Limits) -> Iterator[None]:
+    global _kept
+    place = make_folder(cluster.dirfd, cluster.path)
+    before = [(number, os.dup(number)) for number in (_STDOUT, _STDERR)]
+    file = LogFile(place, PRIMARY, limits, stand_ins=(_STDOUT, _STDERR), patience=_PATIENCE)
+    _kept = _Kept(place, file, before[1][1])
+    try:
+        yield
+    finally:
+        _kept = None
+        for number, kept in before:
+            os.dup2(kept, number)
+            os.close(kept)
+        file.close()
+        os.close(place)
+
+
+def _write(fd: int, data: bytes) -> None:
     poll = select.poll()
-    poll.register(_STDERR, select.POLLOUT)
+    poll.register(fd, select.POLLOUT)
     with contextlib.suppress(OSError):
         if poll.poll(0):
-            os.write(_STDERR, text.encode(errors="backslashreplace"))
+            os.write(fd, data)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import resource
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
 from setproctitle import setproctitle
 
 from launcher.home import ClusterFolder
-from launcher.primary.control import ControlServer, Reply, Verb
+from launcher.primary import log
+from launcher.primary.control import ControlServer
+from launcher.primary.generation import Terms
 from launcher.primary.listeners import open_listeners
+from launcher.primary.meter import Meter
 from launcher.primary.primary import Primary
 from launcher.primary.reactor import Reactor
-from launcher.primary.report import report
-from launcher.settings import Settings, parse_bind, scale_target
+from launcher.primary.verbs import Verbs
+from launcher.settings import Settings, parse_bind
 
 _RESERVED = 256
 """Descriptors that are not for connections: listeners, channels, the control socket."""
@@ -24,24 +26,43 @@ _RESERVED = 256
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 
 
-def serve(settings: Settings, folder: ClusterFolder) -> int:
+Ready = Callable[[list[str], int], None]
+"""Is told the addresses and the number of workers."""
+
+
+def serve(
+    settings: Settings, folder: ClusterFolder, on_ready: Ready | None = None, mark: str = ""
+) -> int:
     """Run the cluster in this process until it is stopped; the exit status.
 
-    Raises LauncherError when it cannot start, or did not end as it should.
+    ``on_ready``: somebody waits for the start, so that the first thing that
+    goes wrong is its end; called when all workers are ready. ``mark``: see
+    `generation.Terms`. Raises LauncherError when it cannot start, or did not
+    end as it should.
     """
+    with log.in_its_place(settings, folder):
+        return _serve(settings, folder, on_ready, mark)
+
+
+def _serve(settings: Settings, folder: ClusterFolder, on_ready: Ready | None, mark: str) -> int:
     most_connections = _raise_descriptor_limit() - _RESERVED
     _adopt_orphans()
     listeners = open_listeners(map(parse_bind, settings.bind), settings.backlog)
     reactor = Reactor()
-    primary = Primary(settings, listeners, reactor, most_connections)
+    primary = Primary(Terms(settings, mark=mark), listeners, reactor, most_connections)
+    if on_ready:
+        primary.on_ready = partial(_start_done, primary, on_ready)
+    meter = Meter(primary)
     try:
-        control = ControlServer(reactor, folder.bind_control_socket(), _verbs(primary, folder))
+        verbs = Verbs(primary, folder, meter).table()
+        control = ControlServer(reactor, folder.bind_control_socket(), verbs)
         folder.write_app_json(settings.to_json())
         setproctitle(f"launcher: primary [{settings.name}]")
+        meter.start()
         primary.start()
         reactor.run()
         # Before the control socket says that we are gone.
-        folder.release(forget=not primary.keep_entry)
+        _leave(folder, primary)
         control.close()
     finally:
         primary.close()
@@ -51,26 +72,17 @@ def serve(settings: Settings, folder: ClusterFolder) -> int:
     return 0
 
 
-def _verbs(primary: Primary, folder: ClusterFolder) -> Mapping[str, Verb]:
-    def status(_args: Mapping[str, Any], reply: Reply) -> None:
-        reply.done(report(primary))
+def _start_done(primary: Primary, on_ready: Ready) -> None:
+    primary.keep_entry = True  # however it ends from here on: it is to be started by name
+    on_ready([listener.address for listener in primary.listeners], primary.wanted)
 
-    def stop(_args: Mapping[str, Any], reply: Reply) -> None:
-        reply.done({"pid": os.getpid(), "deadline": primary.settings.graceful_timeout + 5})
-        primary.stop(keep_entry=True)
 
-    def reload(_args: Mapping[str, Any], reply: Reply) -> None:
-        primary.reload(reply)
-
-    def restart(_args: Mapping[str, Any], reply: Reply) -> None:
-        primary.restart(reply)
-
-    def scale(args: Mapping[str, Any], reply: Reply) -> None:
-        workers, why = scale_target(args["to"], primary.wanted)
-        primary.scale(workers, why, reply)
-        folder.write_app_json(primary.settings.to_json())
-
-    return {"status": status, "stop": stop, "reload": reload, "restart": restart, "scale": scale}
+def _leave(folder: ClusterFolder, primary: Primary) -> None:
+    """Leave the entry as it has to be: forgotten, kept, or after a failed start as it was."""
+    if primary.failure and primary.on_ready and folder.before:
+        folder.write_app_json(folder.before)
+        primary.keep_entry = True
+    folder.release(forget=not primary.keep_entry)
 
 
 def _raise_descriptor_limit() -> int:

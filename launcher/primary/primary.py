@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 import signal
+import time
+from collections.abc import Callable
 from functools import partial
 
 from launcher.errors import LauncherError
-from launcher.ipc.messages import Cut, Listen, Pinned, Returned, Share, Unpinned
+from launcher.ipc.messages import Cut, Listen, Pinned, Reopen, Returned, Share, Unpinned
+from launcher.logs.folder import POOL
 from launcher.policy.balance import surplus
 from launcher.policy.lifecycle import ClusterState, WorkerState
 from launcher.policy.restart import RestartPolicy
@@ -22,12 +25,12 @@ from launcher.primary.acceptor import Acceptor
 from launcher.primary.connections import Connections
 from launcher.primary.control import Reply
 from launcher.primary.dispatcher import Dispatcher
-from launcher.primary.exits import describe_exit
+from launcher.primary.exits import EXTERNAL, LastExit, code_and_signal, describe_exit
 from launcher.primary.farewell import Farewell
-from launcher.primary.generation import Generation
+from launcher.primary.generation import Generation, Terms
 from launcher.primary.health import HealthCheck
 from launcher.primary.listeners import Listener, url
-from launcher.primary.log import log, write
+from launcher.primary.log import log, reopen, write
 from launcher.primary.notify import notify
 from launcher.primary.reactor import Reactor, Timer
 from launcher.primary.rescue import Rescuer
@@ -35,16 +38,15 @@ from launcher.primary.rollout import Rollout
 from launcher.primary.roster import ConnectionMessage, Roster
 from launcher.primary.watch import Watch
 from launcher.primary.worker_handle import WorkerHandle
-from launcher.settings import Settings
 
 
 class Primary:
     """One cluster. All of it happens in the one thread of ``reactor``."""
 
     def __init__(
-        self, settings: Settings, listeners: list[Listener], reactor: Reactor, most_connections: int
+        self, terms: Terms, listeners: list[Listener], reactor: Reactor, most_connections: int
     ) -> None:
-        self.settings = settings
+        settings = self.settings = terms.settings
         self.listeners = listeners
         self.reactor = reactor
         self.started = reactor.clock()
@@ -52,10 +54,16 @@ class Primary:
         self.requests_of_the_gone = 0
         self.failure: LauncherError | None = None
         """What the cluster ends with, when it does not end as it was asked to."""
+        self.on_ready: Callable[[], None] | None = None
+        """Somebody waits for the start: called when all is ready. Until then the first
+        thing that goes wrong ends the cluster."""
+        self.last_exits: dict[int, LastExit] = {}
+        """By slot."""
         self.keep_entry = False
         self.current: Generation | None = None
         self.connections = Connections(reactor, most_connections)
         self.roster = Roster(settings, [entry.address for entry in listeners], reactor, self)
+        self._terms = terms
         self._next: Generation | None = None
         self._rollout: Rollout | None = None
         self._restart = RestartPolicy(settings.max_restarts)
@@ -83,6 +91,17 @@ class Primary:
     def wanted(self) -> int:
         """How many workers there are to be."""
         return self.settings.wanted
+
+    @property
+    def terms(self) -> Terms:
+        """What the app is loaded with, the next time too unless a reload brings others."""
+        return dataclasses.replace(self._terms, settings=self.settings)
+
+    @property
+    def requests(self) -> int:
+        """Requests answered since the start, or since the counters were set to zero."""
+        living = sum(worker.requests for worker in self.roster.workers())
+        return self.requests_of_the_gone + living
 
     @property
     def state(self) -> ClusterState:
@@ -129,6 +148,7 @@ class Primary:
                 signal.SIGHUP: self.stop,
                 signal.SIGINT: self._interrupted,
                 signal.SIGQUIT: self.kill,
+                signal.SIGUSR1: self.reopen_logs,
             }
         )
         if self.settings.policy != "kernel":
@@ -154,10 +174,11 @@ class Primary:
             listener.close()
         self._dispatcher.serve_with([], hopeless=True)
         for worker in self.roster.workers():
+            worker.asked = worker.asked or "stop"
             if worker.state is WorkerState.LAUNCHING:
                 worker.signal(signal.SIGKILL)
-            else:
-                worker.retire(final=True)
+            # Also to those: one that has not said hello cannot be signalled yet.
+            worker.retire(final=True)
         self.reactor.call_later(self.settings.graceful_timeout, self._kill_the_late)
         self.step()
 
@@ -189,38 +210,44 @@ class Primary:
         log(f"ending by force, not finished in time: {late or 'the pool'}")
         self.kill()
 
+    def _fail_the_start(self) -> None:
+        """Somebody waits for the start, and something has gone wrong: better told than retried."""
+        if self.on_ready and not self._stopping:
+            self._fail(LauncherError(self._reason, self._detail))
+
     def _fail(self, error: LauncherError) -> None:
         self.failure = self.failure or error
         self.kill()
 
     # Changes that somebody asks for
 
-    def reload(self, reply: Reply) -> None:
+    def reload(self, reply: Reply, terms: Terms | None = None) -> None:
         """Replace the generation by a new one once that is ready; else keep it.
 
-        Raises LauncherError when it cannot be begun.
+        ``terms``: other ones than before, from then on. Raises LauncherError
+        when it cannot be begun.
         """
         self._refuse_if_busy()
-        generation = self._launch()
+        generation = self._launch(terms or self.terms)
         if generation is None:
             raise LauncherError(self._reason)
         log(f"reloading: generation {generation.number} is being loaded")
         self._next = generation
         self._rollout = Rollout("reload", generation, reply)
 
-    def restart(self, reply: Reply) -> None:
+    def restart(self, reply: Reply, terms: Terms | None = None) -> None:
         """End the generation and start another, whatever comes of it. Connections wait.
 
-        Raises LauncherError when it cannot be begun.
+        ``terms`` as of `reload`. Raises LauncherError when it cannot be begun.
         """
         self._refuse_if_busy()
         self._restart.reset()
-        generation = self._launch()
+        generation = self._launch(terms or self.terms)
         if generation is None:
             raise LauncherError(self._reason)
         log(f"restarting: generation {generation.number} is being loaded")
         self._next = generation
-        self._replace_current()
+        self._replace_current("restart")
         self._rollout = Rollout("restart", generation, reply)
         self.step()
 
@@ -235,6 +262,31 @@ class Primary:
         self.settings = dataclasses.replace(self.settings, wanted=workers, sizing=why)
         self._rollout = Rollout("scale", self.current, reply)
         self.step()
+
+    def reopen_logs(self) -> list[tuple[int, str]]:
+        """Have every process leave log files that were renamed: their pids and files' sources."""
+        reopen()
+        asked = [(worker.pid, str(worker.slot)) for worker in self.roster.workers() if worker.pid]
+        for worker in self.roster.workers():
+            worker.tell(Reopen())
+        for generation in self.roster.generations:
+            if generation.tell(Reopen()):
+                asked.append((generation.pid, POOL))
+        return asked
+
+    def signal(self, number: signal.Signals) -> int:
+        """Send a signal to every worker, once; to how many."""
+        there = [worker for worker in self.roster.workers() if worker.pid is not None]
+        for worker in there:
+            worker.signal(number)
+        return len(there)
+
+    def reset(self) -> None:
+        """Count restarts and requests from zero again."""
+        self.restarts = dict.fromkeys(self.restarts, 0)
+        self.requests_of_the_gone = 0
+        for worker in self.roster.workers():
+            worker.forget_requests()
 
     def _refuse_if_busy(self) -> None:
         if self._stopping:
@@ -256,6 +308,7 @@ class Primary:
                 f"{rollout.kind} done: {self.wanted} workers of generation "
                 f"{rollout.generation.number} are online"
             )
+            self._reason = ""  # of an older trouble
             rollout.done(self.wanted)
 
     def _undo(self, generation: Generation, reason: str, detail: str = "") -> bool:
@@ -263,6 +316,8 @@ class Primary:
         if not (self._rollout and self._rollout.transaction and generation is self._next):
             return False
         self._next = None
+        for worker in generation.workers.values():
+            worker.asked = "reload failed"
         self.roster.discard(generation)
         self._end_rollout(reason, detail)
         return True
@@ -302,12 +357,12 @@ class Primary:
     def _replace_a_lost_pool(self) -> None:
         lost = self.current is None or not self.current.alive
         if lost and not self._next and self._may_start():
-            self._next = self._launch()
+            self._next = self._launch(self.terms)
 
-    def _launch(self) -> Generation | None:
+    def _launch(self, terms: Terms) -> Generation | None:
         self._restart.started(self.reactor.clock())
         try:
-            generation = self.roster.launch()
+            generation = self.roster.launch(terms)
         except OSError as error:
             self._reason = f"the pool could not be started: {error.strerror}"
             log(self._reason)
@@ -315,7 +370,7 @@ class Primary:
             self._step_at(self.reactor.clock() + 0.1)
             return None
         generation.deadline = self.reactor.call_later(
-            self.settings.boot_timeout, partial(self._too_late_to_load, generation)
+            terms.settings.boot_timeout, partial(self._too_late_to_load, generation)
         )
         return generation
 
@@ -333,7 +388,7 @@ class Primary:
             if worker is None:
                 return  # the pool is gone or behind; its end, or the next event, brings us back
             worker.deadline = self.reactor.call_later(
-                self.settings.boot_timeout, partial(self._too_late_to_be_ready, worker)
+                generation.terms.settings.boot_timeout, partial(self._too_late_to_be_ready, worker)
             )
 
     def _promote(self) -> None:
@@ -342,15 +397,23 @@ class Primary:
             return
         needed = bool(self.current and self.current.workers) or self._rollout is not None
         if not needed or len(self._next.online()) >= self.wanted:
-            self._replace_current()
+            self._replace_current("reload" if self._rollout else EXTERNAL)
 
-    def _replace_current(self) -> None:
+    def _replace_current(self, why: str) -> None:
         old, self.current, self._next = self.current, self._next, None
+        if self.current:
+            self._adopt(self.current.terms)
         if old:
-            self.restarts["reload"] += self._rollout is not None
+            self.restarts["reload"] += why != EXTERNAL
             self._restart.reset()
             for worker in list(old.workers.values()):
-                self._retire(worker)
+                self._retire(worker, why)
+
+    def _adopt(self, terms: Terms) -> None:
+        """These hold from now on, but the number of workers is the one there is."""
+        now = self.settings
+        self.settings = dataclasses.replace(terms.settings, wanted=now.wanted, sizing=now.sizing)
+        self._terms = terms
 
     def _retire_the_surplus(self) -> None:
         """End what has a slot too many, or has been replaced."""
@@ -361,7 +424,7 @@ class Primary:
             surplus_slot = worker.slot >= self.wanted
             replaced = worker.replaced and worker.slot in ready
             if worker.state is not WorkerState.RETIRING and (surplus_slot or replaced):
-                self._retire(worker)
+                self._retire(worker, worker.cause or "scale")
 
     def _serve(self) -> None:
         online = self.online()
@@ -372,8 +435,12 @@ class Primary:
         self._was_ready = True
         where = ", ".join(url(listener.address) for listener in self.listeners)
         log(f"{self.settings.name!r} is ready at {where}, workers: {self.settings.sizing}")
-        log(f"to stop it: Ctrl-C here, or python -m launcher stop {self.settings.name}")
+        here = "" if self.settings.log_to_files else "Ctrl-C here, or "
+        log(f"to stop it: {here}python -m launcher stop {self.settings.name}")
         notify(f"READY=1\nSTATUS={self.wanted} workers ready")
+        on_ready, self.on_ready = self.on_ready, None
+        if on_ready:
+            on_ready()
 
     def _conclude(self) -> None:
         """Tell whoever waits for a change that it is carried out."""
@@ -398,7 +465,8 @@ class Primary:
         self._next_step = None
         self.step()
 
-    def _retire(self, worker: WorkerHandle) -> None:
+    def _retire(self, worker: WorkerHandle, why: str) -> None:
+        worker.asked = worker.asked or why
         if worker.deadline:
             worker.deadline.cancel()
         worker.retire(final=False)
@@ -423,13 +491,16 @@ class Primary:
         if self._restart.exhausted:
             log(f"giving up after {self._restart.attempts} failed starts in a row")
             self._end_rollout(self._reason, self._detail)
+            self._fail_the_start()
 
     def _too_late_to_load(self, generation: Generation) -> None:
-        generation.error = f"the app was not loaded within {self.settings.boot_timeout:g} s"
+        seconds = generation.terms.settings.boot_timeout
+        generation.error = f"the app was not loaded within {seconds:g} s"
         generation.kill()
 
     def _too_late_to_be_ready(self, worker: WorkerHandle) -> None:
-        self._unfit(worker, f"was not ready within {self.settings.boot_timeout:g} s")
+        seconds = self.roster.generation_of(worker).terms.settings.boot_timeout
+        self._unfit(worker, f"was not ready within {seconds:g} s")
 
     def _too_late_to_leave(self, worker: WorkerHandle) -> None:
         log(f"ending by force, not finished in time: {worker}")
@@ -442,6 +513,7 @@ class Primary:
         generation = self.roster.generation_of(worker)
         if not self._undo(generation, self._reason):
             worker.signal(signal.SIGKILL)
+            self._fail_the_start()
 
     # What happens to pools and workers (roster.Events)
 
@@ -459,7 +531,7 @@ class Primary:
             return
         write(detail)
         if not self._was_ready:
-            self._fail(LauncherError(reason))
+            self._fail(LauncherError(reason, detail))
         elif self._rollout and self._rollout.generation is generation:
             self._end_rollout(reason, detail)
 
@@ -492,7 +564,7 @@ class Primary:
 
     def worker_loaded(self, worker: WorkerHandle) -> None:
         """Ready, or to be asked first whether it is well."""
-        path = self.settings.health_path
+        path = self.roster.generation_of(worker).terms.settings.health_path
         if path:
             HealthCheck(self.reactor, worker, path, partial(self._health_known, worker))
         else:
@@ -519,12 +591,12 @@ class Primary:
         """It leaves by itself; its slot is free for the next."""
         log(f"{worker} leaves: {reason}")
         worker.cause = cause
-        self._retire(worker)
+        self._retire(worker, cause)
         self.step()
 
     def worker_gone(self, worker: WorkerHandle) -> None:
         """Save its connections and have it replaced."""
-        self.requests_of_the_gone += worker.row.requests()
+        self.requests_of_the_gone += worker.requests
         if worker.cause:
             self.restarts[worker.cause] += 1
         elif not worker.expected and not self._stopping and not self._of_a_transaction(worker):
@@ -534,6 +606,7 @@ class Primary:
 
     def worker_exited(self, worker: WorkerHandle, status: int) -> None:
         """Say how, when it was not asked to leave."""
+        self._note_exit(worker, status)
         if worker.expected or worker.cause or self._stopping:
             return
         self._reason = f"{worker} {describe_exit(status)}"
@@ -541,6 +614,20 @@ class Primary:
         if self._of_a_transaction(worker) and self._next:
             self._undo(self._next, self._next.error or self._reason)
             self.step()
+        self._fail_the_start()
+
+    def _note_exit(self, worker: WorkerHandle, status: int) -> None:
+        code, killed_by = code_and_signal(status)
+        self.last_exits[worker.slot] = LastExit(
+            slot=worker.slot,
+            id=worker.id,
+            pid=worker.pid,
+            generation=worker.generation,
+            code=code,
+            signal=killed_by,
+            reason=worker.cause or worker.asked or EXTERNAL,
+            when=time.time(),
+        )
 
     def _of_a_transaction(self, worker: WorkerHandle) -> bool:
         in_next = self._next is not None and worker.generation == self._next.number

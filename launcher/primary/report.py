@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from typing import Any
 
 from launcher.policy.lifecycle import WorkerState
+from launcher.primary.meter import Meter
 from launcher.primary.primary import Primary
 from launcher.primary.worker_handle import WorkerHandle
 
@@ -31,10 +33,24 @@ def report(primary: Primary) -> dict[str, Any]:
         "workers_wanted": primary.wanted,
         "sizing": settings.sizing,
         "connections": len(primary.connections) + in_kernel,
-        "requests": primary.requests_of_the_gone + sum(worker.row.requests() for worker in workers),
+        "requests": primary.requests,
         "restarts": dict(primary.restarts),
         "error": primary.error,
         "workers": entries,
+    }
+
+
+def description(primary: Primary, meter: Meter) -> dict[str, Any]:
+    """Everything there is to tell: what `report` tells, and what that has no place for."""
+    rate, worker_rates = meter.per_second()
+    terms = primary.terms
+    return {
+        "status": report(primary),
+        "settings": terms.settings.to_json(),
+        "mark": terms.mark,
+        "requests_per_second": rate,
+        "worker_rates": {str(key): value for key, value in worker_rates.items()},
+        "last_exits": [asdict(primary.last_exits[slot]) for slot in sorted(primary.last_exits)],
     }
 
 
@@ -47,7 +63,7 @@ def _worker(worker: WorkerHandle, now: float) -> dict[str, Any]:
         "generation": worker.generation,
         "status": str(worker.state),
         "uptime": round(now - worker.since, 1),
-        "requests": worker.row.requests(),
+        "requests": worker.requests,
         "active": worker.row.busy(),
         "connections": worker.connections,
         "rss": rss,

@@ -30,7 +30,7 @@ from launcher.ipc.messages import (
     decode,
 )
 from launcher.ipc.scoreboard import ROWS, Scoreboard, create
-from launcher.primary.generation import Generation
+from launcher.primary.generation import Generation, Terms
 from launcher.primary.log import log
 from launcher.primary.reactor import Reactor
 from launcher.primary.worker_handle import WorkerHandle
@@ -79,7 +79,6 @@ class Roster:
     ) -> None:
         self.generations: list[Generation] = []
         """Those whose pool or workers live."""
-        self._settings = settings
         self._addresses = addresses
         self._reactor = reactor
         self._events = events
@@ -100,11 +99,11 @@ class Roster:
         """The generation that a living worker belongs to."""
         return next(g for g in self.generations if g.number == worker.generation)
 
-    def launch(self) -> Generation:
+    def launch(self, terms: Terms) -> Generation:
         """Start a pool for the next generation. Raises OSError when it cannot be started."""
         self._last_generation += 1
-        generation = Generation(self._last_generation)
-        generation.start(self._settings, self._addresses, self._scoreboard_fd)
+        generation = Generation(self._last_generation, terms)
+        generation.start(self._addresses, self._scoreboard_fd)
         self.generations.append(generation)
         self._watch(generation.channel, partial(self._heard_pool, generation), lambda: None)
         return generation
@@ -213,9 +212,10 @@ class Roster:
             return
         worker.gone()
         self._exit_awaited[worker.id] = worker
+        # Before the event: nothing may come after the last worker of a dead pool.
+        self._forget_if_empty(generation)
         self._events.worker_gone(worker)
         self._free_rows.append(worker.row_index)
-        self._forget_if_empty(generation)
 
     def _forget_if_empty(self, generation: Generation) -> None:
         if not generation.alive and not generation.workers:

@@ -47,6 +47,8 @@ class WorkerHandle:
         """The counter of ``restarts`` that its end belongs to; empty: crash, or none."""
         self.replaced = False
         """Whether it serves only until its replacement is ready."""
+        self.asked = ""
+        """Why it was asked to leave: reload, restart, scale, stop."""
         self.overdue: frozenset[int] = frozenset()
         """Serials of the requests that it was killed for."""
         self.pulse = Pulse()
@@ -55,12 +57,22 @@ class WorkerHandle:
         """Ends the worker when it is late: to say hello, or to leave."""
         self.connections_by_serial: dict[int, Connection] = {}
         self._dealt = 0
+        self._forgotten = 0
         self._pidfd: int | None = None
         self._cpu_sample = (now, 0.0)
         self._cpu_percent = 0.0
 
     def __str__(self) -> str:
         return f"worker {self.id} (slot {self.slot}, pid {self.pid})"
+
+    @property
+    def requests(self) -> int:
+        """Requests it has answered, since it was started or the counters were set to zero."""
+        return self.row.requests() - self._forgotten
+
+    def forget_requests(self) -> None:
+        """Count requests from zero again; the worker itself goes on counting."""
+        self._forgotten = self.row.requests()
 
     @property
     def connections(self) -> int:
@@ -104,8 +116,8 @@ class WorkerHandle:
             connection.written,
             connection.consumed,
             connection.listener,
-            connection.host,
             connection.port,
+            connection.host,
         ).pack()
         try:
             if not self.channel.send(record, (connection.fd,)):

@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 from collections import deque
 from enum import Enum, auto
 
 from launcher.worker.request import Incoming
 
-_SEND = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
-_PEEK = socket.MSG_DONTWAIT | socket.MSG_PEEK
+_SEND = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+_PEEK = int(socket.MSG_DONTWAIT | socket.MSG_PEEK)
 # tcp(7): with MSG_TRUNC the bytes are dropped in the kernel instead of copied.
-_DROP = socket.MSG_DONTWAIT | socket.MSG_TRUNC
+_DROP = int(socket.MSG_DONTWAIT | socket.MSG_TRUNC)
 
 _FILE_BLOCK = 1 << 20
 
@@ -75,6 +76,7 @@ class Connection:
         "host",
         "incoming",
         "kept",
+        "lent",
         "listener",
         "looked_at",
         "lowat",
@@ -123,6 +125,8 @@ class Connection:
         self.missed = False
         """Whether an event came while it was being served."""
         self.pinned = False
+        self.lent: socket.socket | None = None
+        """What an app that talks another protocol was given to talk on."""
         self.upgraded = False
         """Whether the app talks another protocol on it, for as long as it likes."""
         self.closing = False
@@ -168,6 +172,8 @@ class Connection:
         try:
             while size > 0:
                 dropped = len(self.sock.recv(size, _DROP))
+                if not dropped:
+                    raise Broken("somebody else has read from the connection")
                 self.consumed += dropped
                 size -= dropped
         except OSError as error:
@@ -182,6 +188,33 @@ class Connection:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
             self.lowat = size
 
+    def is_due(self) -> bool:
+        """Whether what is being waited for is there."""
+        return len(self.peek(self.lowat) or b"") >= self.lowat
+
+    def has_ended(self) -> bool:
+        """Whether the client has said that it sends nothing more."""
+        poll = select.poll()
+        poll.register(self.fd, select.POLLRDHUP)
+        return bool(poll.poll(0))
+
+    def lend(self) -> None:
+        """Let the app talk on the socket itself.
+
+        It gets a duplicate: it may close it when it likes, in a thread of its
+        own, and our descriptor must not come to mean another connection.
+        """
+        self.lent = self.sock.dup()
+
+    def forget_request(self) -> None:
+        """Drop what was kept for the request that is answered now."""
+        if self.incoming:
+            self.incoming.close()
+            self.incoming = None
+        if self.lent:
+            self.lent.close()
+            self.lent = None
+
     def send(self, data: bytes) -> bool:
         """Send all of ``data``, or keep the rest for `flush`; whether all is sent.
 
@@ -189,7 +222,7 @@ class Connection:
         """
         if self.outgoing:
             self.outgoing.append(memoryview(data))
-            return False
+            return self.flush()
         sent = self._send(data)
         if sent != len(data):
             self.outgoing.append(memoryview(data)[sent:])
@@ -239,9 +272,7 @@ class Connection:
                 if isinstance(part, FilePart):
                     os.close(part.fd)
             self.outgoing.clear()
-        if self.incoming:
-            self.incoming.close()
-            self.incoming = None
+        self.forget_request()
         self.sock.close()
 
     def _send(self, data: bytes | memoryview) -> int:

@@ -17,7 +17,8 @@ import threading
 import time
 import traceback
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gunicorn.http.errors import NoMoreData, ParseException
 
@@ -60,16 +61,29 @@ _REQUEST = Phase.REQUEST
 _FIRST_LOOK = 4 * 1024
 """Bytes of a first look at a request; nearly all fit."""
 
-# As Apache's mod_reqtimeout: 20 s for a head, and at least 500 bytes a second for a body.
-HEAD_TIMEOUT = 20.0
-BODY_TIMEOUT = 20.0
-SLOWEST = 500.0
-LINGER = 2.0
 
-_LAST_WORDS = 1.0
-"""Seconds that a client who has connected gets for its request when the cluster stops."""
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long clients may take, in seconds.
+
+    As Apache's mod_reqtimeout: 20 s for a head, and at least 500 bytes a second for a body.
+    """
+
+    head: float = 20.0
+    body: float = 20.0
+    """For a body, or what is left of a response, and a second more for every ``slowest`` bytes."""
+    slowest: float = 500.0
+    linger: float = 2.0
+    """For a client that was told of the end, since it last sent something."""
+    linger_at_most: float = 30.0
+    last_words: float = 1.0
+    """What a client who has connected gets for its request when the cluster stops."""
+
 
 _PULL = 256 * 1024
+_PULLS = 16
+"""Of what is only dropped, this much at once; then others get their turn."""
+
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -81,6 +95,8 @@ kernel, its method and path."""
 
 class Crew:
     """The serving threads, the connections they share, and what is to become of those."""
+
+    patience: ClassVar[Patience] = Patience()
 
     def __init__(self, worker: Worker, exchange: Exchange) -> None:
         orders = worker.orders
@@ -246,7 +262,7 @@ class Crew:
                 self._on_lingering(conn)
         except Broken:
             self._cut(conn)
-        except Exception:  # a defect must not cost the worker a thread
+        except BaseException:  # neither a defect nor an app's CancelledError costs a thread
             self._worker.log.exception("Error serving a connection")
             self._cut(conn)
 
@@ -301,7 +317,7 @@ class Crew:
         conn = Connection(
             sock, deal.serial, deal.listener, deal.host, deal.port, deal.written, deal.consumed
         )
-        conn.deadline = time.monotonic() + max(self._keepalive, HEAD_TIMEOUT)
+        conn.deadline = time.monotonic() + max(self._keepalive, self.patience.head)
         # Its request is probably there: looked at before epoll is asked.
         self._parked[conn.fd] = conn
         self._ready.append((conn.fd, 0))
@@ -322,7 +338,7 @@ class Crew:
         sock.setblocking(True)
         host, port = address[:2] if isinstance(address, tuple) else ("", 0)
         conn = Connection(sock, 0, index, host, port, kept=False)
-        conn.deadline = time.monotonic() + max(self._keepalive, HEAD_TIMEOUT)
+        conn.deadline = time.monotonic() + max(self._keepalive, self.patience.head)
         self._row.connections += 1
         self._attend(conn, 0, pad)
 
@@ -347,7 +363,9 @@ class Crew:
             data = conn.peek(IN_KERNEL) or data
         if not conn.started:
             conn.started = time.monotonic()
-            conn.deadline = conn.started + HEAD_TIMEOUT
+            conn.deadline = conn.started + self.patience.head
+        # The event may have been meant for who had this descriptor before.
+        ended = ended and conn.has_ended()
         if not ended and not requests.may_be_complete(data, conn.looked_at):
             self._wait_for_more(conn, data)
             return
@@ -381,9 +399,13 @@ class Crew:
             self._pull_in(conn, arrived, pad)
         else:
             self._continue(conn, arrived)
-            conn.deadline = time.monotonic() + BODY_TIMEOUT + arrived.length / SLOWEST
+            conn.started = time.monotonic()
+            conn.deadline = self._body_deadline(conn.started, arrived.length)
             conn.wake_at(arrived.size)
             self._park(conn, _READABLE)
+
+    def _body_deadline(self, started: float, size: int) -> float:
+        return started + self.patience.body + size / self.patience.slowest
 
     def _continue(self, conn: Connection, arrived: Arrived) -> None:
         """Tell a client that asked first to send its body (RFC 9110 section 10.1.1)."""
@@ -397,7 +419,8 @@ class Crew:
         self._pin(conn, answered=False)
         conn.incoming = requests.Incoming(arrived)
         conn.drop(arrived.head)
-        self._continue(conn, arrived)
+        if conn.peek(1) is None:
+            self._continue(conn, arrived)
         conn.phase = Phase.BODY
         conn.started = time.monotonic()
         conn.mark = conn.consumed
@@ -407,10 +430,11 @@ class Crew:
     def _on_body(self, conn: Connection, pad: Notepad) -> None:
         incoming = conn.incoming
         assert incoming
+        more = False
         while not incoming.complete:
             data = conn.peek(_PULL)
             if data is None:
-                conn.deadline = conn.started + BODY_TIMEOUT + (conn.consumed - conn.mark) / SLOWEST
+                conn.deadline = self._body_deadline(conn.started, conn.consumed - conn.mark)
                 self._park(conn, _READABLE)
                 return
             if not data:
@@ -423,12 +447,13 @@ class Crew:
                 self._refuse(conn, error)
                 return
             conn.drop(used)
+            more = used < len(data)
         try:
             arrived = incoming.finish()
-        except (ParseException, NoMoreData) as error:
+        except (ParseException, OSError) as error:
             self._refuse(conn, error)
             return
-        self._serve(conn, arrived, pad, more=False)
+        self._serve(conn, arrived, pad, more)
 
     # Serving
 
@@ -440,12 +465,15 @@ class Crew:
             conn.upgraded = True
             self._pin(conn, answered=True)
             conn.drop(arrived.size)
+            conn.lend()
             pulled = True
         size = 0 if pulled else arrived.size
         safe = not pulled and is_safe(arrived)
         index = pad.thread
         self._running[index] = conn, size, arrived.request.method, arrived.request.path
-        pad.begin(conn.serial, safe, time.monotonic_ns(), conn.written, conn.consumed, size)
+        now = time.monotonic_ns()
+        line = f"{arrived.request.method} {arrived.request.path}".encode()
+        pad.begin(conn.serial, safe, now, conn.written, conn.consumed, size, line)
         try:
             again = self._exchange.run(conn, arrived, pad, last=self.final)
             # Sent first, consumed after: if we die in between, the primary
@@ -456,9 +484,9 @@ class Crew:
             elif conn.pinned:
                 self._unpin(conn)
         finally:
-            pad.end()
+            pad.end(time.monotonic_ns() - now)
             self._running[index] = None
-        self._served(conn, again, more)
+        self._served(conn, again, more or not arrived.request.should_close())
 
     def _serve_plain(
         self, conn: Connection, data: bytes, environ: dict[str, Any], pad: Notepad, ended: bool
@@ -468,7 +496,7 @@ class Crew:
         size, method = len(data), environ["REQUEST_METHOD"]
         now = time.monotonic_ns()
         self._running[pad.thread] = conn, size, method, environ["PATH_INFO"]
-        pad.begin(conn.serial, method in SAFE_METHODS, now, conn.written, conn.consumed, size)
+        pad.begin(conn.serial, method in SAFE_METHODS, now, conn.written, conn.consumed, size, data)
         try:
             last = self.final or not self._keepalive
             again = self._hot.run(data, environ, conn, pad, now, last)
@@ -476,11 +504,12 @@ class Crew:
             if conn.outgoing:
                 self._pin(conn, answered=True)
         finally:
-            pad.end()
+            pad.end(time.monotonic_ns() - now)
             self._running[pad.thread] = None
         if again and not conn.outgoing and not ended and self._park_plain(conn, now):
             return
-        self._served(conn, again, more=False, look_again=ended)
+        more = environ.get("HTTP_CONNECTION", "").lower() != "close"
+        self._served(conn, again, more, look_again=ended)
 
     def _park_plain(self, conn: Connection, now: int) -> bool:
         """As `_await_next` where nothing has changed since the last request; else False."""
@@ -492,16 +521,10 @@ class Crew:
         return not ((conn.missed or self.retiring) and self._claim(conn))
 
     def _served(self, conn: Connection, again: bool, more: bool, look_again: bool = True) -> None:
-        if conn.incoming:
-            conn.incoming.close()
-            conn.incoming = None
+        """What comes after a response. ``more``: the client may be sending another request."""
+        conn.forget_request()
         if conn.outgoing:
-            conn.closing = not again
-            conn.phase = Phase.FLUSH
-            conn.started = time.monotonic()
-            conn.mark = conn.written
-            conn.deadline = conn.started + BODY_TIMEOUT
-            self._park(conn, _WRITABLE)
+            self._await_reading(conn, closing=not again)
         elif again:
             self._await_next(conn, look_again)
         elif more:
@@ -514,6 +537,7 @@ class Crew:
         conn.started = 0.0
         conn.looked_at = 0
         conn.continued = False
+        conn.upgraded = False
         if conn.lowat > 1:
             conn.wake_at(1)
             look_again = True
@@ -524,12 +548,21 @@ class Crew:
             self._park(conn, _READABLE, look_again)
 
     def _refuse(self, conn: Connection, error: Exception) -> None:
+        self._pin(conn, answered=True)  # before it is: nobody is to answer once more
         self._exchange.refuse(conn, None, error)
         self._linger(conn)
 
+    def _await_reading(self, conn: Connection, closing: bool) -> None:
+        conn.closing = closing
+        conn.phase = Phase.FLUSH
+        conn.started = time.monotonic()
+        conn.mark = conn.written
+        conn.deadline = self._body_deadline(conn.started, 0)
+        self._park(conn, _WRITABLE)
+
     def _on_writable(self, conn: Connection) -> None:
         if not conn.flush():
-            conn.deadline = conn.started + BODY_TIMEOUT + (conn.written - conn.mark) / SLOWEST
+            conn.deadline = self._body_deadline(conn.started, conn.written - conn.mark)
             self._park(conn, _WRITABLE)
         elif conn.closing:
             self._linger(conn)
@@ -542,37 +575,42 @@ class Crew:
     def _linger(self, conn: Connection) -> None:
         """Close without destroying what the client has not read yet (RFC 9112 section 9.6)."""
         if conn.outgoing:
-            conn.closing = True
-            conn.phase = Phase.FLUSH
-            conn.started, conn.mark = time.monotonic(), conn.written
-            conn.deadline = conn.started + BODY_TIMEOUT
-            self._park(conn, _WRITABLE)
+            self._await_reading(conn, closing=True)
             return
+        if not conn.pinned:  # what still comes is no request, for no other worker either
+            self._pin(conn, answered=True)
         conn.stop_sending()
         conn.phase = Phase.LINGER
-        conn.deadline = time.monotonic() + LINGER
+        conn.started = time.monotonic()
         conn.wake_at(1)
         self._on_lingering(conn)
 
     def _on_lingering(self, conn: Connection) -> None:
-        while data := conn.pull(_PULL):
-            del data
-        if data is None:
-            self._park(conn, _READABLE)
-        else:
+        data: bytes | None = None
+        for _ in range(_PULLS):
+            data = conn.pull(_PULL)
+            if not data:
+                break
+        if data == b"":
             self._close(conn)
+            return
+        patience = self.patience
+        latest = conn.started + patience.linger_at_most
+        conn.deadline = min(latest, time.monotonic() + patience.linger)
+        self._park(conn, _READABLE, look_again=bool(data))
 
     def _expired(self, conn: Connection, now: float) -> None:
         if conn.phase is Phase.FLUSH:
             self._cut(conn)
         elif conn.phase is Phase.LINGER:
             self._close(conn)
+        elif conn.is_due():  # it has come in time, but no thread was free
+            conn.deadline = now + self.patience.head
+            self._park(conn, _READABLE, look_again=True)
         elif conn.started:
+            self._pin(conn, answered=True)
             conn.send(_TIMED_OUT)
             self._linger(conn)
-        elif conn.peek(1):  # it has come just in time
-            conn.deadline = now + HEAD_TIMEOUT
-            self._park(conn, _READABLE, look_again=True)
         else:
             self._close(conn)
 
@@ -584,7 +622,7 @@ class Crew:
             self._close(conn)
         else:
             # Accepted but not yet heard: what the client is sending gets its answer.
-            conn.deadline = min(conn.deadline, time.monotonic() + _LAST_WORDS)
+            conn.deadline = min(conn.deadline, time.monotonic() + self.patience.last_words)
             self._repark(conn, look_again=True)
 
     def _cut(self, conn: Connection) -> None:
@@ -595,7 +633,7 @@ class Crew:
             self.tell(Cut(conn.serial))
         else:
             conn.reset()
-            self._close(conn)
+            self._release(conn)
 
     def _close(self, conn: Connection) -> None:
         conn.shut()
@@ -604,8 +642,9 @@ class Crew:
     def _release(self, conn: Connection) -> None:
         if conn.events:
             # Closing is not enough: the primary holds the same file open.
-            self._epoll.unregister(conn.fd)
-            del self._registered[conn.fd]
+            with contextlib.suppress(OSError):
+                self._epoll.unregister(conn.fd)
+            self._registered.pop(conn.fd, None)
         if not conn.kept:
             self._row.connections -= 1
         conn.release()
@@ -626,15 +665,24 @@ class Crew:
             self._let_go(conn)
 
     def _repark(self, conn: Connection, events: int = _READABLE, look_again: bool = False) -> None:
+        look_again = look_again or conn.missed
+        conn.missed = False
+        self._watch(conn, events, look_again)
         self._parked[conn.fd] = conn
-        if not conn.events:
+        # From here on it is anybody's; but what came a moment ago has found nobody.
+        while conn.missed and self._claim(conn):
+            conn.missed = False
+            self._watch(conn, conn.events, look_again=True)
+            self._parked[conn.fd] = conn
+
+    def _watch(self, conn: Connection, events: int, look_again: bool) -> None:
+        known, conn.events = conn.events, events
+        if not known:
             self._registered[conn.fd] = conn
             self._epoll.register(conn.fd, events)
-        elif conn.events != events or conn.missed or look_again:
+        elif known != events or look_again:
             # Makes the kernel look and report what is there (epoll_ctl(2)).
-            conn.missed = False
             self._epoll.modify(conn.fd, events)
-        conn.events = events
 
     def _claim(self, conn: Connection) -> bool:
         """Take a parked connection; False when somebody else has."""

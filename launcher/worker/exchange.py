@@ -101,6 +101,7 @@ class Exchange:
             response_class=_ResponseOn(conn, pad),
         )
         environ["wsgi.early_hints"] = early_hints(response, conn)
+        environ["gunicorn.socket"] = conn.lent or conn.sock
         environ["wsgi.multithread"] = self._multithread
         environ["launcher.worker_id"] = current_worker.id
         environ["launcher.worker_slot"] = current_worker.slot

@@ -112,22 +112,25 @@ class Arrived:
         """Whether the whole of it may wait in the receive buffer."""
         return self.framing is Framing.LENGTH and self.size <= IN_KERNEL
 
-    def take_body(self, file: BinaryIO) -> None:
-        """Let the app read the body, as it came, from ``file``.
+    def take_body(self, file: BinaryIO) -> BinaryIO:
+        """Let the app read the body, as it came, from ``file``; what it will read from.
 
         A chunked body is decoded here, so that what is malformed about it is
         known before the app runs. Raises gunicorn's parse errors.
         """
         file.seek(0)
         self.source.read_from(file)
-        if self.framing is Framing.CHUNKED:
-            decoded, size = _decode(self.request.body)
-            source = _Source(b"", complete=True)
-            source.read_from(decoded)
-            self.request.body = Body(LengthReader(source, size))
-            if self.source.rest() or file.read(1):
-                # The parser sees its end elsewhere than we do; neither is to be trusted.
-                raise InvalidChunkSize(b"data after the last chunk")
+        if self.framing is Framing.LENGTH:
+            return file
+        decoded, size = _decode(self.request.body)
+        if self.source.rest() or file.read(1):
+            decoded.close()
+            # The parser sees its end elsewhere than we do; neither is to be trusted.
+            raise InvalidChunkSize(b"data after the last chunk")
+        source = _Source(b"", complete=True)
+        source.read_from(decoded)
+        self.request.body = Body(LengthReader(source, size))
+        return decoded
 
 
 class Incoming:
@@ -155,7 +158,10 @@ class Incoming:
 
     def finish(self) -> Arrived:
         """The request, ready for the app. Raises what `Arrived.take_body` raises."""
-        self.arrived.take_body(self._file)
+        body = self.arrived.take_body(self._file)
+        if body is not self._file:
+            self._file.close()
+            self._file = body
         return self.arrived
 
     def close(self) -> None:

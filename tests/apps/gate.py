@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import time
 
-import echo
-
-app = echo.app
+app = importlib.import_module("echo").app
 
 while not os.path.exists(os.environ["GATE"]):
     time.sleep(0.01)

@@ -24,7 +24,7 @@ def busy_workers(cluster: Cluster) -> dict[int, int]:
 def occupied(cluster: Cluster, address: Address, stack: ExitStack, seconds: float = 2) -> int:
     """Start a long request; the id of the worker that runs it by now."""
     before = busy_workers(cluster)
-    stack.enter_context(Request(address, f"/sleep/{seconds}"))
+    stack.enter_context(Request(address, f"/sleep/{seconds:.1f}"))
     return next(iter(eventually(lambda: {*busy_workers(cluster).items()} - {*before.items()})))[0]
 
 
@@ -257,13 +257,16 @@ def test_a_connection_that_has_waited_too_long_gets_503_and_when_to_come_back(
     assert eventually(lambda: get(gated.address).status == 200)
 
 
-def test_a_client_that_leaves_the_queue_is_forgotten(
+def test_a_client_that_gives_up_in_the_queue_is_forgotten(
     start_cluster: StartCluster, tmp_path: Path
 ) -> None:
     gated = Gated(start_cluster, tmp_path).without_worker()
-    with Request(gated.address), Request(gated.address):
-        eventually(lambda: gated.cluster.status()["connections"] == 2)
-    with Request(gated.address) as patient:
+    with ExitStack() as stack:
+        hasty = [stack.enter_context(Request(gated.address)) for _ in range(3)]
+        patient = stack.enter_context(Request(gated.address))
+        eventually(lambda: gated.cluster.status()["connections"] == 4)
+        for request in hasty:
+            request.reset()
         eventually(lambda: gated.cluster.status()["connections"] == 1)
         gated.gate.touch()
         assert worker_of(patient.reply()) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,11 @@ class Request:
         """Close the connection, answered or not."""
         self._file.close()
         self._sock.close()
+
+    def reset(self) -> None:
+        """Close the connection at once and for both directions, as a client that is killed."""
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
 
     def _line(self) -> str:
         line = self._file.readline()

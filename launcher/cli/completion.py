@@ -1,0 +1,78 @@
+"""Completion for shells: click's, for a command that is not a program of its own."""
+
+import re
+import shlex
+import sys
+
+import click
+
+from launcher.cli.root import version
+
+__all__ = ["VARIABLE", "cluster_names", "complete", "completion"]
+
+PROGRAM = "launcher"
+VARIABLE = "_LAUNCHER_COMPLETE"
+"""Set by the shell's script when it asks what could come next."""
+
+FUNCTION = {
+    "bash": 'launcher() {{ {command} "$@"; }}\n',
+    "zsh": 'launcher() {{ {command} "$@"; }}\n',
+    "fish": "function launcher; {command} $argv; end\n",
+}
+
+
+@click.command(
+    epilog='Example, in ~/.bashrc: eval "$(python -m launcher completion bash)"\n\n'
+    "Then: launcher reload <Tab>"
+)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@version
+def completion(shell: str) -> int:
+    """Print what makes a shell know the command launcher, and complete it.
+
+    launcher stands for python -m launcher with the Python that printed it.
+    """
+    command = f"{shlex.quote(sys.executable)} -m launcher"
+    click.echo(FUNCTION[shell].format(command=command) + _script(shell, command))
+    return 0
+
+
+def complete(instruction: str) -> int:
+    """Answer the shell's script: ``bash_complete`` and its like."""
+    from click.shell_completion import shell_complete
+
+    from launcher.cli.root import root
+
+    return shell_complete(root, {}, PROGRAM, VARIABLE, instruction)
+
+
+def cluster_names(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """The clusters there are; nothing where that cannot be told."""
+    from launcher.errors import LauncherError
+    from launcher.home import Home
+
+    try:
+        home = Home.open_existing()
+    except LauncherError:
+        return []
+    if home is None:
+        return []
+    with home:
+        return [name for name in [*home.names(), "all"] if name.startswith(incomplete)]
+
+
+def _script(shell: str, command: str) -> str:
+    """click's script, which is for a program: here the name is a function's."""
+    from click.shell_completion import get_completion_class
+
+    from launcher.cli.root import root
+
+    kind = get_completion_class(shell)
+    assert kind, "one of click's own"
+    # Not source(), which starts bash to look at its version.
+    script = kind.source_template % kind(root, {}, PROGRAM, VARIABLE).source_vars()
+    script = script.replace("$+commands[", "$+functions[")  # zsh
+    called = re.compile(r"(_complete .*?)(\$1|launcher)\)")
+    return called.sub(lambda found: f"{found[1]}{command})", script)

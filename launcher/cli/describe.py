@@ -1,0 +1,243 @@
+"""``describe``: everything about one cluster."""
+
+import datetime
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from typing import Any
+
+import click
+
+from launcher.cli.completion import cluster_names
+from launcher.cli.listing import COLOURS, harmless_json
+from launcher.cli.parallel import in_parallel
+from launcher.cli.root import version
+from launcher.cli.selection import choose
+from launcher.cli.status import Facts, facts_of
+from launcher.cli.text import (
+    Look,
+    Style,
+    coloured,
+    complain,
+    plain,
+    printable,
+    show_count,
+    show_duration,
+    show_rate,
+    show_size,
+    table,
+    width,
+)
+from launcher.control.client import no_such_cluster
+from launcher.errors import LauncherError
+from launcher.home import Home
+from launcher.settings import OPTIONS
+
+__all__ = ["describe"]
+
+WORKERS = (
+    *("slot", "id", "pid", "status", "gen", "uptime", "reqs", "req/s", "busy", "conns"),
+    *("cpu", "memory"),
+)
+EXITS = ("slot", "worker", "pid", "when", "ended", "reason")
+SETTINGS = ("option", "value", "from")
+
+
+@click.command(epilog="Example: python -m launcher describe web")
+@click.argument(
+    "names", metavar="NAME...|all", nargs=-1, required=True, shell_complete=cluster_names
+)
+@click.option("--json", "as_json", is_flag=True, help="As a JSON object; of several: an array.")
+@version
+def describe(names: tuple[str, ...], as_json: bool) -> int:
+    """Show everything about a cluster.
+
+    Its settings and where each comes from, its workers, how the last worker of
+    each slot ended, restarts by reason, the paths of its logs.
+    """
+    home = Home.open_existing()
+    chosen = choose(names, home, stopped_too=True)
+    if home is None:
+        raise no_such_cluster(chosen[0], [])
+    with closing(home):
+        found = in_parallel(lambda name: facts_of(home, name), chosen)
+        known = [facts for facts in found if facts]
+        logs = [_log_paths(home, facts.status["name"]) for facts in known]
+        for name, facts in zip(chosen, found, strict=True):
+            if facts is None:
+                complain(str(no_such_cluster(name, home.names())))
+    _show(known, logs, as_json, single=len(names) == 1 and names[0] != "all")
+    silent = [facts for facts in known if facts.status["error"] and not facts.answered]
+    for facts in silent:
+        complain(facts.status["error"])
+    return int(bool(silent) or len(known) < len(chosen))
+
+
+def _show(known: Sequence[Facts], logs: Sequence[list[str]], as_json: bool, single: bool) -> None:
+    if as_json:
+        values = [_as_json(facts, paths) for facts, paths in zip(known, logs, strict=True)]
+        if values or not single:
+            click.echo(harmless_json(values[0] if single else values))
+        return
+    style = coloured()
+    texts = [
+        "\n".join(_lines(facts, paths, style)) for facts, paths in zip(known, logs, strict=True)
+    ]
+    if texts:
+        click.echo("\n\n".join(texts))
+
+
+def _as_json(facts: Facts, logs: list[str]) -> dict[str, Any]:
+    return facts.status | {
+        "requests_per_second": facts.requests_per_second,
+        "configuration": {
+            name: {"value": value, "source": source} for name, value, source in _settings(facts)
+        },
+        "last_exits": [{**each, "when": _iso(each["when"])} for each in facts.last_exits],
+        "logs": logs,
+    }
+
+
+def _lines(facts: Facts, logs: list[str], colours: bool) -> list[str]:
+    status = facts.status
+    return [
+        *_summary(facts, logs, colours),
+        *_section("workers", _workers(facts), colours, _by_status(status["workers"])),
+        *_section("last exits", _exits(facts), colours, left=6),
+        *_section("settings", _configuration(facts), colours, left=3),
+    ]
+
+
+def _summary(facts: Facts, logs: list[str], colours: bool) -> list[str]:
+    status = facts.status
+    state = printable(status["status"])
+    name = printable(status["name"])
+    if colours:
+        name, state = click.style(name, bold=True), click.style(state, fg=COLOURS.get(state))
+    restarts = ", ".join(f"{count} {why}" for why, count in status["restarts"].items())
+    ready = sum(worker["status"] == "online" for worker in status["workers"])
+    rows = [
+        ("app", status["app"]),
+        ("listens on", ", ".join(map(str, status["bind"]))),
+        ("workers", f"{ready} of {status['workers_wanted']} ready ({status['sizing']})"),
+        ("policy", status["policy"]),
+    ]
+    if status["pid"] is not None:
+        rows += [
+            ("process", f"pid {status['pid']}, up {show_duration(status['uptime'])}"),
+            ("generation", str(status["generation"])),
+            ("requests", f"{status['requests']}, {show_rate(facts.requests_per_second)}/s"),
+            ("connections", str(status["connections"])),
+            ("restarts", restarts),
+        ]
+    rows += [("log", path) for path in logs]
+    if status["error"]:
+        rows.append(("error", status["error"]))
+    return [f"{name}: {state}", *(f"  {key:<12}{printable(value)}" for key, value in rows)]
+
+
+def _section(
+    title: str, rows: list[list[str]], colours: bool, style: Style = plain, left: int = 0
+) -> list[str]:
+    """A table below its title; nothing where there is nothing in it."""
+    if len(rows) < 2:
+        return []
+    heading, *rest = rows
+    # One blank between figures: at 80 columns the table of workers needs it.
+    gap = "  " if left else " "
+    look = Look(width() - 2, style if colours else plain, gap)
+    lines = table(heading, rest, left, look)
+    indented = [f"  {line}" for text in lines for line in text.split("\n")]
+    return ["", click.style(title, bold=True) if colours else title, *indented]
+
+
+def _by_status(workers: Sequence[Mapping[str, Any]]) -> Style:
+    def style(row: int, column: int, text: str) -> str:
+        if row and WORKERS[column] == "status":
+            return click.style(text, fg=COLOURS.get(workers[row - 1]["status"]))
+        return text
+
+    return style
+
+
+def _workers(facts: Facts) -> list[list[str]]:
+    rows = [[*WORKERS]]
+    for worker in facts.status["workers"]:
+        rows.append(
+            [
+                str(worker["slot"]),
+                str(worker["id"] or "-"),
+                str(worker["pid"] or "-"),
+                printable(worker["status"]),
+                str(worker["generation"]),
+                show_duration(worker["uptime"]),
+                show_count(worker["requests"]),
+                show_rate(facts.worker_rates.get(str(worker["id"]), 0.0)),
+                str(worker["active"]),
+                str(worker["connections"]),
+                f"{worker['cpu']:.0f}%",
+                show_size(worker["rss"]),
+            ]
+        )
+    return rows
+
+
+def _exits(facts: Facts) -> list[list[str]]:
+    rows = [[*EXITS]]
+    for each in facts.last_exits:
+        ended = each["signal"] or f"exit {each['code']}"
+        when = _local(each["when"]).strftime("%Y-%m-%d %H:%M:%S")
+        cells = [str(each["slot"]), str(each["id"]), str(each["pid"] or "-"), when, ended]
+        rows.append([*map(printable, cells), printable(each["reason"])])
+    return rows
+
+
+def _configuration(facts: Facts) -> list[list[str]]:
+    rows = [[*SETTINGS]]
+    for name, value, source in _settings(facts):
+        rows.append([name, printable(_shown(value)), printable(source)])
+    return rows
+
+
+def _settings(facts: Facts) -> list[tuple[str, Any, str]]:
+    """Every option, its value and where that comes from."""
+    kept = facts.settings
+    sources = kept.get("sources")
+    told: Mapping[str, Any] = sources if isinstance(sources, dict) else {}
+    return [
+        (row.name, kept[row.name], str(told.get(row.name, "default")))
+        for row in OPTIONS
+        if row.name in kept
+    ]
+
+
+def _shown(value: object) -> str:
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "on" if value else "off"
+        case float():
+            return f"{value:g}"
+        case list():
+            return ", ".join(map(str, value))
+    return str(value)
+
+
+def _log_paths(home: Home, name: str) -> list[str]:
+    """Where the logs are, with the files that are written now."""
+    try:
+        with home.logs(name) as folder:
+            files = [] if folder is None else sorted(os.listdir(folder))
+    except LauncherError:
+        return []
+    place = os.path.join(home.path, name, "logs")
+    return [os.path.join(place, file) for file in files if file.endswith(".log")]
+
+
+def _local(when: float) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(when).astimezone()
+
+
+def _iso(when: float) -> str:
+    return _local(when).isoformat(timespec="seconds")

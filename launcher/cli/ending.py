@@ -1,0 +1,79 @@
+"""The commands that end a cluster: ``stop``, ``delete``."""
+
+from typing import Any
+
+import click
+
+from launcher.cli.completion import cluster_names
+from launcher.cli.root import version
+from launcher.cli.selection import for_each
+from launcher.control.client import NotRunning, ask, no_such_cluster
+from launcher.errors import LauncherError
+from launcher.home import Home
+from launcher.readers import MAX_SECONDS
+
+__all__ = ["delete", "stop"]
+
+ACKNOWLEDGED_WITHIN = 5.0
+"""Seconds a primary gets to say that it will stop; the stopping has its own deadline."""
+
+MAX_DEADLINE = 2 * MAX_SECONDS
+"""Longer than any graceful timeout with its margin: a bound on what a reply makes us wait."""
+
+
+@click.command(epilog="Example: python -m launcher stop web")
+@click.argument(
+    "names", metavar="NAME...|all", nargs=-1, required=True, shell_complete=cluster_names
+)
+@version
+def stop(names: tuple[str, ...]) -> int:
+    """Stop clusters: take no more connections, finish the requests, end.
+
+    Returns when they are gone. They stay in the list, to be started again by
+    name. With several names, each is tried.
+    """
+    return for_each(names, _stop_one)
+
+
+@click.command(epilog="Example: python -m launcher delete web")
+@click.argument(
+    "names", metavar="NAME...|all", nargs=-1, required=True, shell_complete=cluster_names
+)
+@version
+def delete(names: tuple[str, ...]) -> int:
+    """Stop clusters that run, and forget them with their logs.
+
+    all: also those that are stopped.
+    """
+    return for_each(names, _delete_one, stopped_too=True)
+
+
+def _stop_one(home: Home, name: str) -> str:
+    """Stop one cluster and see it gone."""
+    try:
+        with ask(home, name, "stop", timeout=ACKNOWLEDGED_WITHIN) as conversation:
+            deadline = _deadline(name, conversation.result)
+            if not conversation.wait_for_exit(deadline):
+                who = f"cluster {name!r} (pid {conversation.process.pid})"
+                raise LauncherError(f"{who} has not ended within {deadline:g} s")
+    except NotRunning as error:
+        raise LauncherError(f"{error}: nothing to do") from None
+    return f"stopped {name}"
+
+
+def _delete_one(home: Home, name: str) -> str:
+    entry = home.entry(name)
+    if entry is None:
+        raise no_such_cluster(name, home.names())
+    if entry.running:
+        _stop_one(home, name)
+    home.forget(name)
+    return f"deleted {name}"
+
+
+def _deadline(name: str, result: Any) -> float:
+    """The seconds a primary says its end takes at most: what it finishes, and a margin."""
+    match result:
+        case {"deadline": int(seconds) | float(seconds)} if 0 <= seconds <= MAX_DEADLINE:
+            return float(seconds)
+    raise LauncherError(f"cluster {name!r} is of another version: it gave no deadline")

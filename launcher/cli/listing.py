@@ -1,0 +1,120 @@
+"""``list``: every cluster of this user, in a table or as JSON."""
+
+import json
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
+import click
+
+from launcher.cli.parallel import in_parallel
+from launcher.cli.root import version
+from launcher.cli.status import Facts, facts_of, status_of
+from launcher.cli.text import (
+    Look,
+    Style,
+    coloured,
+    plain,
+    printable,
+    show_count,
+    show_duration,
+    show_rate,
+    show_size,
+    table,
+    width,
+)
+from launcher.home import Home
+
+__all__ = ["COLOURS", "harmless_json", "list_clusters"]
+
+HEADINGS = ("name", "status", "workers", "pid", "uptime", "restarts", "cpu", "memory", "req/s")
+
+COLOURS = {
+    "online": "green",
+    "launching": "yellow",
+    "reloading": "yellow",
+    "retiring": "yellow",
+    "stopping": "yellow",
+    "backoff": "red",
+    "errored": "red",
+    "stopped": "bright_black",
+}
+
+
+@click.command("list", epilog="Example: python -m launcher list --json")
+@click.option("--json", "as_json", is_flag=True, help="Everything, as a JSON array.")
+@version
+def list_clusters(as_json: bool) -> int:
+    """Show all clusters of this user (also: ls, status).
+
+    Workers are ready/wanted, restarts crashed/reloaded; cpu and memory are
+    those of the workers together; req/s is the average of the last seconds.
+    """
+    home = Home.open_existing()
+    if home is None:
+        click.echo("[]" if as_json else _nothing())
+        return 0
+    with closing(home):
+        names = home.names()
+        if as_json:
+            found = in_parallel(lambda name: status_of(home, name), names)
+            click.echo(harmless_json([status for status in found if status is not None]))
+            return 0
+        facts = [each for each in in_parallel(lambda name: facts_of(home, name), names) if each]
+    click.echo("\n".join(_lines(facts)) if facts else _nothing())
+    return 0
+
+
+def harmless_json(value: object) -> str:
+    """JSON escapes every control character but DEL by itself."""
+    return json.dumps(value, indent=2).replace("\x7f", "\\u007f")
+
+
+def _nothing() -> str:
+    return "no clusters; start one: python -m launcher start"
+
+
+def _lines(clusters: Sequence[Facts]) -> list[str]:
+    """The table, and below a cluster's row what is wrong with it."""
+    rows = [_row(facts.status, facts.requests_per_second) for facts in clusters]
+    style = _styled(clusters) if coloured() else plain
+    heading, *lines = table(HEADINGS, rows, 2, Look(width(), style))
+    return [heading, *map(_with_error, lines, clusters)]
+
+
+def _styled(clusters: Sequence[Facts]) -> Style:
+    def style(row: int, column: int, text: str) -> str:
+        if row == 0:
+            return click.style(text, bold=True)
+        status = clusters[row - 1].status["status"]
+        if HEADINGS[column] == "status":
+            return click.style(text, fg=COLOURS.get(status))
+        return click.style(text, dim=True) if status == "stopped" else text
+
+    return style
+
+
+def _with_error(line: str, facts: Facts) -> str:
+    error = facts.status["error"]
+    if not error:
+        return line
+    told = f"  error: {printable(error)}"
+    return f"{line}\n{click.style(told, fg='red') if coloured() else told}"
+
+
+def _row(status: dict[str, Any], rate: float) -> list[str]:
+    workers, restarts = status["workers"], status["restarts"]
+    ready = sum(worker["status"] == "online" for worker in workers)
+    cells = [f"{ready}/{status['workers_wanted']}"]
+    if status["pid"] is None:
+        cells += ["-"] * 6
+    else:
+        cells += [
+            str(status["pid"]),
+            show_duration(status["uptime"]),
+            f"{show_count(restarts['crash'])}/{show_count(restarts['reload'])}",
+            f"{sum(worker['cpu'] for worker in workers):.0f}%",
+            show_size(sum(worker["rss"] for worker in workers)),
+            show_rate(rate),
+        ]
+    return [printable(status["name"]), printable(status["status"]), *cells]

@@ -1,0 +1,100 @@
+"""``start``: clusters in the background."""
+
+import os
+from collections.abc import Callable, Sequence, Set
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from launcher.cli.options import settings_options
+from launcher.cli.parallel import in_parallel
+from launcher.cli.root import version
+from launcher.cli.selection import report
+from launcher.errors import LauncherError, UsageError
+
+if TYPE_CHECKING:
+    from launcher.config_file import ConfigFile
+    from launcher.home import Home
+    from launcher.settings import Settings
+
+__all__ = ["start", "start_all"]
+
+
+@click.command(
+    epilog="Every option can also be set as a variable: LAUNCHER_WORKERS=4 for --workers 4.\n\n"
+    "Example: python -m launcher start myapp:app --workers 4 --bind :8000"
+)
+@click.argument("apps", metavar="[APP...]", nargs=-1)
+@settings_options
+@version
+def start(apps: tuple[str, ...], **flags: Any) -> int:
+    """Start clusters in the background; return when they are ready.
+
+    APP is module:attribute, or the name of an app in cluster.toml, or of a
+    cluster that was stopped. Without any: all apps of the cluster.toml in this
+    folder, else app:create_app(). An app of cluster.toml that runs already is
+    reloaded or scaled to what the file says now. A cluster that cannot be
+    started leaves nothing running.
+    """
+    from launcher.cli.plan import plans_for_start
+    from launcher.home import Home
+
+    if os.environ.get("LISTEN_PID") == str(os.getpid()):
+        raise UsageError("start cannot take over the sockets of systemd: run can")
+    with closing(Home.open()) as home:
+        plans = plans_for_start(apps, flags, os.environ, home)
+        running = {
+            plan.settings.name for plan in plans if plan.file and _runs(home, plan.settings.name)
+        }
+        status = start_all(home, [plan.settings for plan in plans], running)
+        if plans[0].file and not apps:
+            _tell_gone(home, plans[0].file)
+    return status
+
+
+def start_all(
+    home: "Home", everything: "Sequence[Settings]", running: Set[str] = frozenset()
+) -> int:
+    """Start clusters, and bring those that are ``running`` to their settings; the exit status."""
+    from launcher.cli.converge import converge
+    from launcher.cli.spawn import starting
+
+    there = [settings for settings in everything if settings.name in running]
+    outcomes: dict[str, str | LauncherError] = {}
+    with starting([each for each in everything if each.name not in running]) as starts:
+        for settings, outcome in zip(
+            there, in_parallel(partial(_attempt, converge, home), there), strict=True
+        ):
+            outcomes[settings.name] = outcome
+        outcomes |= starts.wait()
+    names = [settings.name for settings in everything]
+    return report(names, [outcomes[name] for name in names])
+
+
+def _attempt(
+    act: "Callable[[Home, Settings], str]", home: "Home", settings: "Settings"
+) -> str | LauncherError:
+    try:
+        return act(home, settings)
+    except LauncherError as error:
+        return error
+
+
+def _runs(home: "Home", name: str) -> bool:
+    entry = home.entry(name)
+    return entry is not None and entry.running
+
+
+def _tell_gone(home: "Home", file: "ConfigFile") -> None:
+    """What was started from the file and is not in it any more is left alone, and said."""
+    for name in home.names():
+        entry = home.entry(name)
+        if not entry or not entry.running or name in file.sections or not entry.settings:
+            continue
+        if entry.settings.get("config") == file.path:
+            click.echo(
+                f"{name} is not in {os.path.basename(file.path)} any more and was left running:"
+                f" python -m launcher delete {name}"
+            )

@@ -1,0 +1,272 @@
+"""``cluster.toml``: the settings of several apps, and their environment.
+
+    [defaults]              for every app in the file
+    threads = 8
+
+    [apps.web]              the name of the cluster is web
+    app = "shop:app"
+    bind = "0.0.0.0:8000"
+    env = { MODE = "shop" }
+
+Keys are the options with underscores; what is relative is relative to the
+folder of the file. A mistake is one line with the file, the line and the key.
+
+The values in ``env`` are read again by every pool, for itself (`environment`):
+they are in no ``Settings``, no message and no other file.
+"""
+
+import os
+import re
+import secrets
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from hashlib import blake2b
+from typing import Any, NoReturn
+
+from launcher.errors import LauncherError
+from launcher.readers import check_name
+from launcher.resolve import Given, Layer, Section
+from launcher.settings import OPTIONS_BY_NAME, Option, Settings
+
+__all__ = ["FILE", "ConfigFile", "environment", "mark_of", "new_mark"]
+
+FILE = "cluster.toml"
+MAX_SIZE = 256 * 1024
+
+KEYS = {name: row for name, row in OPTIONS_BY_NAME.items() if name not in ("name", "config")}
+
+WORDS = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
+FOUND = {bool: "true or false", int: "a number", float: "a number", str: "a string"}
+FOUND |= {list: "a list", dict: "a table"}
+
+Path = tuple[str, ...]
+"""The keys that lead to a value: ``("apps", "web", "threads")``."""
+
+
+@dataclass(frozen=True)
+class ConfigFile:
+    """A file without mistakes, as far as the texts of its values are not concerned."""
+
+    path: str
+    sections: Mapping[str, Section]
+
+    @classmethod
+    def load(cls, path: str) -> "ConfigFile":
+        """Read the file. LauncherError for the first thing that is wrong with it."""
+        document = _Document.read(path)
+        return cls(document.path, {name: document.section(name) for name in document.apps()})
+
+    def section(self, name: str) -> Section:
+        """What the file says about an app; LauncherError if it is not in it."""
+        try:
+            return self.sections[name]
+        except KeyError:
+            known = ", ".join(self.sections)
+            raise LauncherError(f"{self.path}: has no app {name!r}, only: {known}") from None
+
+
+def environment(path: str, name: str) -> dict[str, str]:
+    """The variables that the file sets for an app now. LauncherError if it has no such app."""
+    return _Document.read(path).environment(name)
+
+
+def new_mark(settings: Settings) -> str:
+    """A mark of what is now; `mark_of` tells later whether it still is."""
+    return mark_of(settings, secrets.token_hex(8))
+
+
+def mark_of(settings: Settings, salt: str) -> str:
+    """Changes when a variable that the configuration sets for this cluster does.
+
+    A keyed hash, for memory only: with the key at hand short values can be guessed.
+    """
+    digest = blake2b(key=salt.encode())
+    if settings.config:
+        variables = environment(settings.config, settings.name)
+        digest.update(repr(sorted(variables.items())).encode())
+    if settings.env_file:
+        digest.update(_read(settings.env_file))
+    return f"{salt}:{digest.hexdigest()}"
+
+
+class _Document:
+    """What a file holds, and the lines it stands in."""
+
+    def __init__(self, path: str, text: str) -> None:
+        self.path = os.path.abspath(path)
+        self._shown = path
+        self._text = text
+        try:
+            self._root = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise LauncherError(f"{path}{_with_line(str(error), text)}") from None
+
+    @classmethod
+    def read(cls, path: str) -> "_Document":
+        try:
+            return cls(path, _read(path).decode())
+        except UnicodeDecodeError:
+            raise LauncherError(f"{path}: is not UTF-8 text") from None
+
+    def apps(self) -> list[str]:
+        """The names of the apps, in the order of the file. Checks what belongs to none of them."""
+        for key in self._root:
+            if key not in ("defaults", "apps"):
+                self._refuse((key,), _unknown(key, ["defaults", "apps"], self._table_of(key)))
+        self._given(("defaults",))
+        self._environment_of(("defaults",))
+        names = list(self._table(("apps",)))
+        if not names:
+            raise LauncherError(f"{self._shown}: has no apps: each has a table like [apps.web]")
+        return names
+
+    def section(self, name: str) -> Section:
+        where = ("apps", name)
+        try:
+            check_name(name)
+        except ValueError as error:
+            self._refuse(where, str(error))
+        self._environment_of(where)
+        given = self._given(("defaults",))
+        own = self._given(where)
+        if given.keys() & {"bind", "port"} and own.keys() & {"bind", "port"}:
+            given = {key: value for key, value in given.items() if key not in ("bind", "port")}
+        return Section(self.path, name, given | own)
+
+    def environment(self, name: str) -> dict[str, str]:
+        if name not in self._table(("apps",)):
+            raise LauncherError(f"{self._shown}: has no app {name!r} any more")
+        return self._environment_of(("defaults",)) | self._environment_of(("apps", name))
+
+    def _given(self, where: Path) -> Layer:
+        layer = {}
+        for key, value in self._table(where).items():
+            if key == "env":
+                continue
+            place = (*where, key)
+            if key not in KEYS:
+                self._refuse(place, _unknown(key, [*KEYS, "env"], _hint(key)))
+            layer[key] = self._read(KEYS[key], value, place)
+        return layer
+
+    def _read(self, row: Option, value: object, place: Path) -> Given:
+        values = value if row.repeatable and isinstance(value, list) else [value]
+        for each in values:
+            # `type(...) in`, not isinstance: true is no number.
+            if type(each) not in row.kinds:
+                self._refuse(place, f"is {_found(each)}, not {_wanted(row)}")
+        texts = tuple(_text(row, each, os.path.dirname(self.path)) for each in values)
+        return Given(os.path.basename(self.path), texts or ("",), row.read, self._place(place))
+
+    def _environment_of(self, where: Path) -> dict[str, str]:
+        values = self._table((*where, "env"))
+        for key, value in values.items():
+            place = (*where, "env", key)
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
+                self._refuse(place, "is not the name of a variable")
+            if type(value) not in (str, int):
+                self._refuse(place, f"is {_found(value)}, not a string")
+            if "\0" in str(value):
+                self._refuse(place, "holds a NUL")
+        return {key: str(value) for key, value in values.items()}
+
+    def _table(self, where: Path) -> Mapping[str, Any]:
+        value: Any = self._root
+        for depth, key in enumerate(where):
+            value = value.get(key, {})
+            if not isinstance(value, dict):
+                self._refuse(where[: depth + 1], f"is {_found(value)}, not a table")
+        table: dict[str, Any] = value
+        return table
+
+    def _table_of(self, key: str) -> str:
+        """What was meant by a table of another name: most likely an app."""
+        table = isinstance(self._root[key], dict)
+        return f"an app has a table [apps.{key}]" if table and key.isalnum() else ""
+
+    def _refuse(self, place: Path, problem: str) -> NoReturn:
+        raise LauncherError(f"{self._place(place)}: {problem}")
+
+    def _place(self, place: Path) -> str:
+        line = _lines(self._text).get(place)
+        return f"{self._shown}:{line or '?'}: {'.'.join(place)}"
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_SIZE + 1)
+    except OSError as error:
+        raise LauncherError(f"{path}: {error.strerror}") from None
+    if len(data) > MAX_SIZE:
+        raise LauncherError(f"{path}: is larger than {MAX_SIZE >> 10} KiB")
+    return data
+
+
+def _lines(text: str) -> dict[Path, int]:
+    """The line in which each table and value of a valid document begins.
+
+    A statement of TOML ends with a line and is a document by itself, so it is
+    the fewest lines that can be read; what it defines is what that gives.
+    """
+    found: dict[Path, int] = {}
+    table: Path = ()
+    first, pending = 1, ""
+    for number, line in enumerate(text.split("\n"), 1):
+        pending += f"{line}\n"
+        try:
+            statement = tomllib.loads(pending)
+        except tomllib.TOMLDecodeError:
+            continue  # a value of several lines
+        header = pending.lstrip().startswith("[")
+        for place in _paths(statement):
+            found.setdefault(place if header else (*table, *place), first)
+        if header:
+            table = max(_paths(statement), key=len)
+        first, pending = number + 1, ""
+    return found
+
+
+def _paths(value: object) -> Iterator[Path]:
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        yield (key,)
+        yield from ((key, *rest) for rest in _paths(inner))
+
+
+def _with_line(message: str, text: str) -> str:
+    """``:3: Expected '=' after a key`` from what tomllib says."""
+    problem, _, place = message.rpartition(" (at ")
+    match = re.match(r"line (\d+)", place)
+    return f":{match[1] if match else text.rstrip().count(chr(10)) + 1}: {problem or message}"
+
+
+def _unknown(key: str, known: list[str], hint: str) -> str:
+    nearest = get_close_matches(key.replace("-", "_"), known, n=1)
+    if nearest:
+        hint = f"did you mean {nearest[0]!r}?"
+    return f"unknown key: {hint or 'possible are ' + ', '.join(sorted(known))}"
+
+
+def _hint(key: str) -> str:
+    return "the name of an app is that of its table, [apps.NAME]" if key == "name" else ""
+
+
+def _text(row: Option, value: object, folder: str) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    text = str(value)
+    if not row.path or not text or text.startswith("python:"):
+        return text
+    return os.path.join(folder, text.removeprefix("file:"))
+
+
+def _found(value: object) -> str:
+    return FOUND.get(type(value), "a date or time")
+
+
+def _wanted(row: Option) -> str:
+    kinds = [float] if float in row.kinds else row.kinds
+    words = " or ".join(WORDS[kind] for kind in kinds)
+    return f"{words}, or a list of them" if row.repeatable else words

@@ -1,0 +1,228 @@
+"""The logs of a cluster as one: its last lines, and those that come.
+
+Every file is followed by its descriptor, also those that are full already: a
+process may write to one for a while after it was rotated. What is read is the
+app's own text; cleaning it is for whoever shows it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from operator import attrgetter
+
+from launcher.logs.folder import file_name, open_file, segments
+from launcher.logs.times import Timeline
+
+__all__ = ["Line", "LogReader"]
+
+_BLOCK = 64 << 10
+LONGEST_LINE = 1 << 20
+"""Bytes; what is longer comes in several pieces."""
+
+_NAMELESS = 1 << 30
+"""Added to the number that a file had before it lost its name."""
+
+_ATTEMPTS = 10
+
+_PATIENCE = 10
+"""Looks that an unfinished line is waited for to be finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line as it was written, without its end. ``source``: a slot, ``pool`` or ``primary``."""
+
+    when: float
+    source: str
+    text: str
+
+
+class LogReader:
+    """Reads the logs of one cluster. Close it."""
+
+    def __init__(self) -> None:
+        self._sources: dict[str, _Source] = {}
+
+    def close(self) -> None:
+        """Close the files."""
+        for source in self._sources.values():
+            source.close()
+
+    def last(self, folder: int, count: int, unfinished: bool = True) -> list[Line]:
+        """The last ``count`` lines in the log folder, by time; `more` goes on after them.
+
+        ``unfinished``: also those that have no end yet; else they are left to `more`.
+        """
+        parts = [
+            self._source(name).last(folder, numbers, count, unfinished)
+            for name, numbers in segments(folder).items()
+        ]
+        merged = list(heapq.merge(*parts, key=attrgetter("when")))
+        return merged[-count:] if count else []
+
+    def more(self, folder: int) -> list[Line]:
+        """The lines that have come since; in the order of each source, not of all."""
+        found = segments(folder).items()
+        return [
+            line for name, numbers in found for line in self._source(name).more(folder, numbers)
+        ]
+
+    def _source(self, name: str) -> _Source:
+        return self._sources.setdefault(name, _Source(name))
+
+
+class _File:
+    """A log file, open, and how far it was read."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.inode = os.fstat(fd).st_ino
+        self.number = 0
+        self.position = 0
+        self.looks = 0
+        """How often its last line was found unfinished."""
+
+    @property
+    def grown(self) -> bool:
+        """Whether there is something to read, or to read again."""
+        return os.fstat(self.fd).st_size != self.position
+
+    def tail(self, count: int, unfinished: bool) -> list[tuple[int, bytes]]:
+        """Its last lines with their offsets; `new_lines` goes on after them."""
+        start = self.position = os.fstat(self.fd).st_size
+        blocks: list[bytes] = []
+        ends = 0
+        while start > 0 and ends <= count:
+            step = min(_BLOCK, start)
+            start -= step
+            blocks.append(os.pread(self.fd, step, start))
+            ends += blocks[-1].count(b"\n")
+        data = b"".join(reversed(blocks))
+        lines = list(_split(data, start))
+        if lines and not unfinished and not data.endswith(b"\n"):
+            self.position = lines.pop()[0]
+        return lines[-count:] if count else []
+
+    def new_lines(self) -> Iterator[tuple[int, bytes]]:
+        """What has come since, with offsets. An unfinished line is waited for a while."""
+        size = os.fstat(self.fd).st_size
+        if size < self.position:  # it was emptied
+            self.position = 0
+        while self.position < size:
+            block = os.pread(self.fd, min(LONGEST_LINE, size - self.position), self.position)
+            cut = block.rfind(b"\n") + 1
+            if not cut:
+                self.looks += 1
+                if len(block) < LONGEST_LINE and self.looks < _PATIENCE:
+                    return
+                cut = len(block)
+            if not cut:  # emptied since we looked
+                return
+            yield from _split(block[:cut], self.position)
+            self.position += cut
+            self.looks = 0
+
+
+class _Source:
+    """The files of one source."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._files: dict[tuple[int, int], _File] = {}
+        self._latest = 0.0
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self._files.values():
+            os.close(file.fd)
+        self._files.clear()
+
+    def last(self, folder: int, numbers: list[int], count: int, unfinished: bool) -> list[Line]:
+        """The last ``count`` lines."""
+        self._open(folder, numbers)
+        times = Timeline(folder, self._name)
+        parts = []
+        for file in sorted(self._files.values(), key=attrgetter("number")):
+            lines = file.tail(count, unfinished)
+            count -= len(lines)
+            parts.append((file, lines))
+        return [
+            self._line(file, times, offset, raw)
+            for file, lines in reversed(parts)
+            for offset, raw in lines
+        ]
+
+    def more(self, folder: int, numbers: list[int]) -> list[Line]:
+        """The lines that have come since."""
+        self._open(folder, numbers)
+        grown = [file for file in self._files.values() if file.grown]
+        if not grown:
+            return []
+        grown.sort(key=attrgetter("number"), reverse=True)
+        # Read first: what is marked later than a line can be too late for it.
+        found = [(file, offset, raw) for file in grown for offset, raw in file.new_lines()]
+        times = Timeline(folder, self._name)
+        return [self._line(file, times, offset, raw) for file, offset, raw in found]
+
+    def _open(self, folder: int, numbers: list[int]) -> None:
+        """Have all files open that have a name, and those without one that are not read yet."""
+        last = self._find(folder)
+        if last is None:
+            return
+        for number in numbers:
+            if number > last:  # beyond a gap, as a death in a rotation leaves one
+                self._open_number(folder, number)
+        for key, file in list(self._files.items()):
+            if file.number >= _NAMELESS and not file.grown:
+                os.close(self._files.pop(key).fd)
+
+    def _find(self, folder: int) -> int | None:
+        """Open what has a name, up to the first gap, and give the number of that.
+
+        None: files were renamed all the while, so one may have been missed.
+        """
+        for _ in range(_ATTEMPTS):
+            for file in self._files.values():
+                file.number = file.number % _NAMELESS + _NAMELESS
+            current, number = self._open_number(folder, 0), 1
+            while self._open_number(folder, number):
+                number += 1
+            if self._open_number(folder, 0) == current:
+                return number
+        return None
+
+    def _open_number(self, folder: int, number: int) -> tuple[int, int] | None:
+        """The identity of the file that has the number now; None if there is none to be had."""
+        name = file_name(self._name, number)
+        try:
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if (status.st_dev, status.st_ino) not in self._files:
+                fd = open_file(folder, name, os.O_RDONLY)
+                status = os.fstat(fd)  # the name may be another file's by now
+                if (status.st_dev, status.st_ino) in self._files:
+                    os.close(fd)
+                else:
+                    self._files[status.st_dev, status.st_ino] = _File(fd)
+        except OSError:
+            return None
+        key = status.st_dev, status.st_ino
+        self._files[key].number = number
+        return key
+
+    def _line(self, file: _File, times: Timeline, offset: int, raw: bytes) -> Line:
+        """Time never runs backwards in a source: what came later is shown later."""
+        when = times.when(file.inode, offset, os.fstat(file.fd).st_mtime)
+        self._latest = max(self._latest, when)
+        text = raw.rstrip(b"\r\n").decode(errors="backslashreplace")
+        return Line(self._latest, self._name, text)
+
+
+def _split(data: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
+    """The lines in ``data``, and where they are in a file that has it at ``offset``."""
+    for raw in io.BytesIO(data):  # ends at \n only, unlike splitlines
+        yield offset, raw
+        offset += len(raw)

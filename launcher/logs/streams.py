@@ -1,0 +1,169 @@
+"""The standard output and error of a process in its log file.
+
+Descriptors 1 and 2 *are* the file, so whatever writes to them arrives: C code,
+child processes, the last words of a crash. ``sys.stdout`` and ``sys.stderr``
+go through ``files``, a whole line at a time.
+
+``print`` writes a line in pieces, and several threads print at once: here each
+thread has a line of its own until it has ended or flushed it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import io
+import os
+import sys
+import threading
+from threading import get_ident
+from typing import TYPE_CHECKING
+
+from launcher.logs.files import Limits, LogFile
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+__all__ = ["FileOutput", "Output"]
+
+LONGEST_HELD = 64 << 10
+"""Bytes of an unfinished line that a thread may hold back."""
+
+
+class Output:
+    """Where this process writes in the foreground: where it did before. Nothing to look after."""
+
+    tick: int | None = None
+    """Milliseconds after which it wants to be looked after again."""
+
+    def become(self, source: str) -> None:
+        """In a worker that was just forked: write to the log of its slot."""
+
+    def look_after(self) -> None:
+        """Keep up what is in files. Also when they were renamed by logrotate: uses new ones."""
+
+    def give_to(self, uid: int, gid: int) -> None:
+        """This process is about to become another user."""
+
+
+class FileOutput(Output):
+    """In the background: descriptors 1 and 2, ``sys.stdout`` and ``sys.stderr`` are a log file.
+
+    There is one of it in a process, and it is there for good.
+    """
+
+    tick = 1000
+
+    def __init__(self, folder: int, source: str, limits: Limits) -> None:
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            stream.flush()
+        self._log = LogFile(folder, source, limits, stand_ins=(1, 2))
+        self._streams = (_Lines(self._log, 1, "<stdout>"), _Lines(self._log, 2, "<stderr>"))
+        sys.stdout, sys.stderr = map(_text, self._streams)
+        sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc]
+        atexit.register(self.drain)
+        os.register_at_fork(after_in_child=self._after_fork)
+
+    def become(self, source: str) -> None:
+        """As `Output.become`."""
+        self._log.become(source)
+
+    def look_after(self) -> None:
+        """Also what threads hold back, and what was written past us (`LogFile.look_after`)."""
+        for stream in self._streams:
+            stream.release(only_stale=True)
+        self._log.look_after()
+
+    def drain(self) -> None:
+        """Write what threads hold back."""
+        for stream in self._streams:
+            stream.release()
+
+    def give_to(self, uid: int, gid: int) -> None:
+        """As `Output.give_to`."""
+        self._log.give_to(uid, gid)
+
+    def _after_fork(self) -> None:
+        self._log.after_fork()
+        for stream in self._streams:
+            stream.after_fork()
+
+
+class _Lines(io.BufferedIOBase):
+    """The binary layer of a standard stream: passes on whole lines, each thread's its own."""
+
+    def __init__(self, log: LogFile, number: int, name: str) -> None:
+        self.name = name
+        self.mode = "wb"
+        self._log = log
+        self._number = number
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """What was held back is the parent's to write."""
+        self._mutex = threading.RLock()
+        self._held: dict[int, bytes] = {}
+        """By thread: the beginning of a line."""
+        self._begun: set[int] = set()
+        """Threads whose line is partly in the file."""
+        self._seen: dict[int, int] = {}
+        """Bytes that each thread held back when that was last looked at."""
+
+    def write(self, data: ReadableBuffer) -> int:
+        """Pass on the lines that are complete now."""
+        new = bytes(data)
+        thread = get_ident()
+        with self._mutex:
+            held = self._held.pop(thread, None)
+            text = held + new if held else new
+            cut = text.rfind(b"\n") + 1
+            if len(text) - cut > LONGEST_HELD:
+                cut = len(text)
+            if cut:
+                self._pass_on(thread, text[:cut])
+            if cut < len(text):
+                self._held[thread] = text[cut:]
+        return len(new)
+
+    def flush(self) -> None:
+        """Pass on what this thread holds back."""
+        if self._held:
+            self._release(get_ident())
+
+    def release(self, only_stale: bool = False) -> None:
+        """Pass on what threads hold back; ``only_stale``: if it was there last time already."""
+        for thread, text in list(self._held.items()):
+            if not only_stale or self._seen.get(thread) == len(text):
+                self._release(thread)
+        self._seen = {thread: len(text) for thread, text in list(self._held.items())}
+        if self._begun:
+            self._begun &= {thread.ident or 0 for thread in threading.enumerate()}
+
+    def close(self) -> None:
+        """Stay open: who closes ``sys.stdout`` would lose what comes later."""
+        self.flush()
+
+    def fileno(self) -> int:
+        """1 or 2."""
+        return self._number
+
+    def writable(self) -> bool:
+        """Yes."""
+        return True
+
+    def _release(self, thread: int) -> None:
+        with self._mutex:
+            text = self._held.pop(thread, None)
+            if text:
+                self._pass_on(thread, text)
+
+    def _pass_on(self, thread: int, text: bytes) -> None:
+        self._log.append(text, (self._number, thread), goes_on=thread in self._begun)
+        if text.endswith(b"\n"):
+            self._begun.discard(thread)
+        else:
+            self._begun.add(thread)
+
+
+def _text(lines: _Lines) -> io.TextIOWrapper:
+    """The text layer; keeps nothing back by itself."""
+    return io.TextIOWrapper(lines, "utf-8", "backslashreplace", write_through=True)

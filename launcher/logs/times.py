@@ -1,0 +1,210 @@
+"""When what was written to a log: marks in a file beside it, which is also its lock.
+
+A mark says that the bytes from ``start`` to ``end`` of the file with that inode
+were written at ``when``. Not every write leaves one: what follows within a
+millisecond counts to the one before. Marks name the inode, so they stay true
+when the file is renamed, here or by logrotate.
+
+The lock belongs to the process (fcntl(2), not flock(2)): a forked child has
+none of it, and it ends with its holder, however that dies. There are two, one
+to write and one more to rotate. When nothing is written any more, because the
+one whose turn it is is frozen, he is waited for only so long; then others write
+without a turn, which is safe, as appending is; but nobody rotates without.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
+
+from launcher.logs.folder import file_name, open_file, times_name
+
+__all__ = ["Mark", "Timeline", "Times"]
+
+_CLOSE = 0.001
+"""Seconds within which two writes are told apart by their order only."""
+
+_LOOK_AGAIN = 0.0002
+_HOPELESS = 10.0
+"""Seconds for which a writer who did not let go in time is not waited for again."""
+
+# Which byte of the file is locked. None of them need be there.
+_WRITE, _ROTATE = (1 << 62), (1 << 62) + 1
+
+
+class Mark(NamedTuple):
+    """One record of the file."""
+
+    inode: int
+    start: int
+    end: int
+    when: float
+
+
+_MARK = struct.Struct("<QQQd")
+MARK_SIZE = _MARK.size
+
+
+class Times:
+    """The marks of one source, and the turn to write to its files."""
+
+    def __init__(self, folder: int, source: str, patience: float) -> None:
+        """``patience``: seconds to wait for a turn."""
+        self._folder = folder
+        self._source = source
+        self._patience = patience
+        self._fd = -1
+        # Of the last mark; its end with what counts to it.
+        self._last_inode, self._last_end, self._last_when = 0, 0, 0.0
+        self._hopeless_until = 0.0
+        self.mine = False
+        """Whether it is our turn, and nobody else's."""
+
+    def fileno(self) -> int:
+        """The descriptor; -1 while there is none."""
+        return self._fd
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def begin_turn(self) -> None:
+        """Be the only writer, or go on without if another does not let go."""
+        # Not a context manager: this is done for every line.
+        self.mine = (self._fd >= 0 and self._take(_WRITE)) or self._wait()
+
+    def end_turn(self) -> None:
+        """Let others write."""
+        if self.mine:
+            self.mine = False
+            self._yield(_WRITE)
+
+    @contextmanager
+    def turn_to_rotate(self) -> Iterator[bool]:
+        """Be the only one to rename files; False if somebody else is."""
+        taken = self._fd >= 0 and self._take(_ROTATE)
+        try:
+            yield taken
+        finally:
+            if taken:
+                self._yield(_ROTATE)
+
+    def add(self, inode: int, start: int, end: int, when: float) -> int:
+        """Mark what was written; the bytes that this took. Does without when it cannot."""
+        follows = inode == self._last_inode and start == self._last_end
+        self._last_end = end
+        if follows and 0 <= when - self._last_when < _CLOSE:
+            return 0
+        self._last_inode, self._last_when = inode, when
+        with suppress(OSError):
+            place = os.lseek(self._fd, 0, os.SEEK_END)
+            # Whoever died in the middle of a mark has left a part of one.
+            os.pwrite(self._fd, _MARK.pack(inode, start, end, when), place - place % MARK_SIZE)
+        return MARK_SIZE
+
+    @staticmethod
+    def size(count: int) -> int:
+        """The bytes that so many marks take."""
+        return _MARK.size * count
+
+    def of(self, inode: int) -> list[Mark]:
+        """The marks of one file."""
+        return [mark for mark in _read(self._fd) if mark.inode == inode]
+
+    def keep(self, wanted: Callable[[int], bool]) -> None:
+        """Forget the marks of all files whose inode is not wanted.
+
+        In place, because the file is the lock.
+        """
+        marks = _read(self._fd)
+        kept = [mark for mark in marks if wanted(mark.inode)]
+        if len(kept) < len(marks):
+            with suppress(OSError):
+                os.pwrite(self._fd, b"".join(_MARK.pack(*mark) for mark in kept), 0)
+                os.ftruncate(self._fd, MARK_SIZE * len(kept))
+
+    def _wait(self) -> bool:
+        if self._fd < 0 and not self._open():
+            return False
+        seen = self._progress()
+        deadline = time.monotonic() + self._patience
+        while not self._take(_WRITE):
+            now = time.monotonic()
+            if now < self._hopeless_until:
+                return False
+            if now >= deadline:
+                if seen == self._progress():
+                    self._hopeless_until = now + _HOPELESS
+                seen, deadline = self._progress(), now + self._patience
+            time.sleep(_LOOK_AGAIN)
+        self._hopeless_until = 0.0
+        return True
+
+    def _open(self) -> bool:
+        with suppress(OSError):
+            self._fd = open_file(self._folder, times_name(self._source), os.O_RDWR | os.O_CREAT)
+            return True
+        return False
+
+    def _progress(self) -> tuple[int, int]:
+        """Changes whenever somebody has written, or has begun a new file."""
+        with suppress(OSError):
+            status = os.stat(file_name(self._source), dir_fd=self._folder)
+            return status.st_ino, status.st_size
+        return 0, 0
+
+    def _take(self, which: int) -> bool:
+        try:
+            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, which)
+        except OSError:
+            return False
+        return True
+
+    def _yield(self, which: int) -> None:
+        fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, which)
+
+
+class Timeline:
+    """The marks of one source, as they are now, for readers."""
+
+    def __init__(self, folder: int, source: str) -> None:
+        self._marks: dict[int, list[Mark]] = {}
+        with suppress(OSError):
+            fd = open_file(folder, times_name(source), os.O_RDONLY)
+            try:
+                marks = _read(fd)
+            finally:
+                os.close(fd)
+            # Of two marks with the same start the earlier time is to be found.
+            for mark in sorted(marks, key=lambda mark: (mark.start, -mark.when)):
+                self._marks.setdefault(mark.inode, []).append(mark)
+
+    def when(self, inode: int, offset: int, changed: float) -> float:
+        """When that byte was written; ``changed``: when its file was, last of all.
+
+        What came after the last mark came past us: a crash's last words.
+        """
+        marks = self._marks.get(inode)
+        if not marks:
+            return changed
+        index = bisect_right(marks, offset, key=lambda mark: mark.start) - 1
+        mark = marks[max(0, index)]
+        return changed if mark is marks[-1] and offset >= mark.end else mark.when
+
+
+def _read(fd: int) -> list[Mark]:
+    """The whole marks in the file."""
+    try:
+        content = os.pread(fd, os.fstat(fd).st_size, 0)
+    except OSError:
+        return []
+    whole = len(content) - len(content) % MARK_SIZE
+    return [Mark._make(fields) for fields in _MARK.iter_unpack(content[:whole])]

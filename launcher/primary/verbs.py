@@ -1,0 +1,131 @@
+"""What the command line can ask of a running cluster: one method per verb of the protocol."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from launcher.control.protocol import VERBS
+from launcher.errors import LauncherError
+from launcher.home import ClusterFolder
+from launcher.logs.folder import PRIMARY
+from launcher.primary.control import Reply, Verb
+from launcher.primary.generation import Terms
+from launcher.primary.meter import Meter
+from launcher.primary.primary import Primary
+from launcher.primary.report import description, report
+from launcher.resolve import scale_target
+from launcher.settings import FIXED_AT_START, Settings
+
+_Args = Mapping[str, Any]
+
+_STOP_MARGIN = 5
+
+
+class Verbs:
+    """The verbs of one cluster."""
+
+    def __init__(self, primary: Primary, folder: ClusterFolder, meter: Meter) -> None:
+        self._primary = primary
+        self._folder = folder
+        self._meter = meter
+
+    def table(self) -> Mapping[str, Verb]:
+        """By name; every verb that the protocol knows."""
+        return {verb: getattr(self, f"_{verb}") for verb in VERBS}
+
+    def _status(self, _args: _Args, reply: Reply) -> None:
+        reply.done(report(self._primary))
+
+    def _describe(self, _args: _Args, reply: Reply) -> None:
+        reply.done(description(self._primary, self._meter))
+
+    def _stop(self, _args: _Args, reply: Reply) -> None:
+        deadline = self._primary.settings.graceful_timeout + _STOP_MARGIN
+        reply.done({"pid": os.getpid(), "deadline": deadline})
+        self._primary.stop(keep_entry=True)
+
+    def _reload(self, args: _Args, reply: Reply) -> None:
+        self._primary.reload(_Then(reply, self._keep), self._terms(args))
+
+    def _restart(self, args: _Args, reply: Reply) -> None:
+        self._primary.restart(_Then(reply, self._keep), self._terms(args))
+
+    def _scale(self, args: _Args, reply: Reply) -> None:
+        workers, why = scale_target(args["to"], self._primary.wanted)
+        self._primary.scale(workers, args.get("why") or why, _Then(reply, self._keep))
+
+    def _signal(self, args: _Args, reply: Reply) -> None:
+        try:
+            number = signal.Signals(args["number"])
+        except ValueError:
+            raise LauncherError(f"there is no signal {args['number']}") from None
+        workers = self._primary.signal(number)
+        if not workers:
+            raise LauncherError("there is no worker now")
+        reply.done({"workers": workers})
+
+    def _reopen(self, _args: _Args, reply: Reply) -> None:
+        processes = [(os.getpid(), PRIMARY), *self._primary.reopen_logs()]
+        if not self._primary.settings.log_to_files:
+            processes = []  # only files that the app or gunicorn's configuration has opened
+        reply.done([{"pid": pid, "source": source} for pid, source in processes])
+
+    def _reset(self, _args: _Args, reply: Reply) -> None:
+        self._primary.reset()
+        self._meter.clear()
+        reply.done({})
+
+    def _terms(self, args: _Args) -> Terms:
+        """Those there are, with what is to be different."""
+        terms = self._primary.terms
+        if "settings" in args:
+            settings = _allowed(terms.settings, Settings.from_json(args["settings"]))
+            terms = dataclasses.replace(terms, settings=settings)
+        if "environment" in args:
+            environment = _environment(args["environment"])
+            terms = dataclasses.replace(terms, environment=environment)
+        return dataclasses.replace(terms, mark=args.get("mark", terms.mark))
+
+    def _keep(self) -> None:
+        """Have the cluster started like this the next time too."""
+        self._folder.write_app_json(self._primary.settings.to_json())
+
+
+class _Then(Reply):
+    """A reply; before it says that it was done, something else is."""
+
+    def __init__(self, reply: Reply, act: Callable[[], None]) -> None:
+        self._reply = reply
+        self._act = act
+
+    def done(self, result: Any) -> None:
+        try:
+            self._act()
+        except LauncherError as error:  # e.g. the disk is full
+            self._reply.refused(f"it was done, but will not be so at the next start: {error}")
+        else:
+            self._reply.done(result)
+
+    def refused(self, message: str, detail: str = "") -> None:
+        self._reply.refused(message, detail)
+
+
+def _allowed(now: Settings, wanted: Settings) -> Settings:
+    """The settings that a reload may bring; how many workers there are is not its business."""
+    fixed = [name for name in FIXED_AT_START if getattr(now, name) != getattr(wanted, name)]
+    if fixed:
+        raise LauncherError(f"a reload cannot change {', '.join(sorted(fixed))}")
+    return dataclasses.replace(
+        wanted, wanted=now.wanted, sizing=now.sizing, log_to_files=now.log_to_files
+    )
+
+
+def _environment(variables: Mapping[Any, Any]) -> dict[str, str]:
+    for key, value in variables.items():
+        if not isinstance(value, str) or not key or "=" in key or "\0" in key + value:
+            raise LauncherError("that is no environment")  # never shows a value
+    return dict(variables)

@@ -1,0 +1,163 @@
+"""Readers of what users write: a text in, a value out.
+
+A ValueError carries the rest of the sentence that starts with the source and
+the text; an OSError means that the text is well formed but the file system
+does not agree (exit 1 instead of 2).
+"""
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Callable
+
+__all__ = [
+    "MAX_SECONDS",
+    "MAX_WORKERS",
+    "check_name",
+    "one_of",
+    "read_app",
+    "read_bytes",
+    "read_file",
+    "read_folder",
+    "read_gunicorn_config",
+    "read_log_size",
+    "read_path",
+    "read_switch",
+    "read_workers",
+    "seconds",
+    "whole",
+]
+
+MAX_WORKERS = 512
+MAX_SECONDS = 86_400
+"""A day: longer waits are typing mistakes, and epoll takes milliseconds in 32 bits."""
+
+LEAST_LOG_SIZE = 64 << 10
+"""Bytes. A long traceback fits, so that only freaks are cut in two."""
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """A reader of whole numbers from ``low`` to ``high``.
+
+    Stricter than ``int()``, which takes ``1_000``, `` 1 `` and other scripts' digits.
+    """
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,10}", text) or not low <= int(text) <= high:
+            raise ValueError(f"is not a whole number from {low} to {high}")
+        return int(text)
+
+    return read
+
+
+def seconds(low: float) -> Callable[[str], float]:
+    """A reader of durations from ``low`` seconds to a day; no exponents, nan or inf."""
+
+    def read(text: str) -> float:
+        plain = re.fullmatch(r"[0-9]{1,10}(\.[0-9]{0,9})?|\.[0-9]{1,9}", text)
+        if not plain or not low <= float(text) <= MAX_SECONDS:
+            raise ValueError(f"is not a number of seconds from {low:g} to {MAX_SECONDS}")
+        return float(text)
+
+    return read
+
+
+def one_of(choices: tuple[str, ...]) -> Callable[[str], str]:
+    """A reader that takes the words in ``choices`` and no other."""
+
+    def read(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"is none of {', '.join(choices)}")
+        return text
+
+    return read
+
+
+def read_workers(text: str) -> int | None:
+    """A number of workers, or None for ``auto``."""
+    if text == "auto":
+        return None
+    try:
+        return whole(1, MAX_WORKERS)(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, nor auto") from None
+
+
+def read_switch(text: str) -> bool:
+    """On or off, in the words people put into variables."""
+    words = {"1": True, "true": True, "yes": True, "on": True}
+    words |= {"0": False, "false": False, "no": False, "off": False}
+    if text.lower() not in words:
+        raise ValueError("is neither 1 (true, yes, on) nor 0 (false, no, off)")
+    return words[text.lower()]
+
+
+def read_path(text: str) -> str:
+    """The path part of a URL, as it is sent."""
+    if not re.fullmatch(r"/[!-~]*", text):
+        raise ValueError("is not a path: write /healthz")
+    return text
+
+
+def read_bytes(text: str) -> int:
+    """A size in bytes, with K, M or G for powers of 1024."""
+    match = re.fullmatch(r"([0-9]{1,15})([KMG]?)", text)
+    if not match:
+        raise ValueError("is not a size: write 300M, 1G or a number of bytes")
+    return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[match[2]]
+
+
+def read_log_size(text: str) -> int:
+    """A size in bytes that a log file can sensibly have, or 0."""
+    size = read_bytes(text)
+    if 0 < size < LEAST_LOG_SIZE:
+        raise ValueError("is too small for a log file: write 64K or more, or 0 for no limit")
+    return size
+
+
+def read_app(text: str) -> str:
+    """``module:attribute`` or ``module:factory()``; whether it exists only the pool can tell."""
+    module = text.partition(":")[0]
+    if not module or not text.isprintable() or module != module.strip():
+        raise ValueError("is not module:attribute or module:factory()")
+    if "/" in module or module.endswith(".py"):
+        raise ValueError("is a file; name its module: myapp:app for the app in myapp.py")
+    return text
+
+
+def read_folder(text: str) -> str:
+    """The absolute path of a folder this user may enter."""
+    path = os.path.abspath(text)
+    if not stat.S_ISDIR(os.stat(path).st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    if not os.access(path, os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    return path
+
+
+def read_gunicorn_config(text: str) -> str:
+    """The path of gunicorn's configuration, or its ``python:module`` as it is."""
+    return text if text.startswith("python:") else read_file(text.removeprefix("file:"))
+
+
+def read_file(text: str) -> str:
+    """The absolute path of a readable file.
+
+    Relative to the folder the command is given in, not to ``--chdir``, as in gunicorn.
+    """
+    path = os.path.abspath(text)
+    with open(path, "rb"):  # a folder or an unreadable file is told now, not by the pool
+        return path
+
+
+def check_name(text: str) -> str:
+    """A cluster's name: also the name of its folder, and an argument of every command."""
+    if text == "all":
+        raise ValueError("means every cluster and cannot be the name of one")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
+        raise ValueError(
+            "is not a name: up to 64 letters, digits, dots, dashes and underscores,"
+            " the first a letter or digit"
+        )
+    return text

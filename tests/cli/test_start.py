@@ -1,0 +1,203 @@
+"""``start``: in the background, ready when it returns, and exactly one of each name."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.tools import Console, ask
+from tests.support import alive, eventually
+
+PORT = ("-p", "0")
+
+
+def test_it_returns_when_the_cluster_is_ready_and_detached(console: Console) -> None:
+    line = console.ok("start", "web:app", "-w", "2", *PORT)
+    status = console.list()["web"]
+    assert line == f"started web (pid {status['pid']}): {status['bind'][0]}, 2 workers\n"
+    assert [worker["status"] for worker in status["workers"]] == ["online", "online"]
+    assert ask(status["bind"][0])["id"] in (1, 2)
+    assert os.getsid(status["pid"]) == status["pid"]
+    assert os.readlink(f"/proc/{status['pid']}/cwd") == "/"
+    assert os.readlink(f"/proc/{status['pid']}/fd/0") == "/dev/null"
+
+
+def test_a_slow_app_is_launching_meanwhile(console: Console) -> None:
+    console.write(
+        "slow.py",
+        "import os, time, web\nwhile not os.path.exists('go'):\n time.sleep(.01)\napp = web.app\n",
+    )
+    begun = console.popen("start", "slow:app", *PORT)
+    eventually(lambda: console.list()["slow"]["status"] == "launching")
+    assert begun.poll() is None
+    console.write("go", "")
+    assert begun.communicate(timeout=20)[0].startswith("started slow (pid ")
+    assert begun.returncode == 0
+    assert console.list()["slow"]["status"] == "online"
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "reason"),
+    [
+        ("import nowhere\n", (), "cannot load 'bad:app': No module named 'nowhere'"),
+        ("syntax error(\n", (), "cannot load 'bad:app': SyntaxError: "),
+        ("raise SystemExit(0)\n", (), "cannot load 'bad:app': it called sys.exit(0)"),
+        ("other = 1\n", (), "cannot load 'bad:app': "),
+        ("import os; os._exit(1)\n", (), "the pool exited with status 1 while the app was being"),
+        (
+            "import time; time.sleep(60)\n",
+            ("--boot-timeout", "0.5"),
+            "the app was not loaded within 0.5 s",
+        ),
+        ("import web; app = web.app\n", ("--health-path", "/"), ""),
+        ("def app(e, s):\n s('500 no', [])\n return []\n", ("--health-path", "/x"), "worker 1 "),
+    ],
+)  # fmt: skip
+def test_what_cannot_start_leaves_nothing(
+    console: Console, text: str, options: tuple[str, ...], reason: str
+) -> None:
+    console.write("bad.py", text)
+    done = console("start", "bad:app", "-w", "1", *PORT, *options)
+    if not reason:  # the control sample: healthy
+        assert done.returncode == 0, done.stderr
+        return
+    assert (done.returncode, done.stdout) == (1, "")
+    *detail, line = done.stderr.splitlines()
+    assert line.startswith(f"launcher: {reason}")
+    assert not any("gunicorn" in each for each in detail)
+    assert list(console.home.iterdir()) == []
+
+
+def test_the_traceback_of_the_app_is_shown(console: Console) -> None:
+    console.write("bad.py", "def f():\n    raise ValueError('on purpose \\x1b[2J')\nf()\n")
+    done = console("start", "bad:app", *PORT)
+    assert "    raise ValueError('on purpose \\x1b[2J')" in done.stderr
+    assert "\x1b" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("launcher: cannot load 'bad:app': ValueError")
+
+
+def test_an_interrupted_start_leaves_nothing(console: Console) -> None:
+    console.write("slow.py", "import time\ntime.sleep(60)\n")
+    begun = console.popen("start", "slow:app", *PORT)
+    pid = eventually(lambda: console.primary("slow"))
+    begun.send_signal(signal.SIGINT)
+    assert begun.communicate(timeout=20)[1] == "launcher: interrupted\n"
+    assert begun.returncode == 130
+    assert not alive(pid)
+    assert list(console.home.iterdir()) == []
+
+
+def test_a_port_in_use(console: Console) -> None:
+    console.ok("start", "web:app", *PORT)
+    address = console.list()["web"]["bind"][0]
+    line = console.refused("start", "web:app", "-n", "other", "-b", address)
+    assert line.startswith(f"cannot listen on {address}: it is in use")
+    assert [path.name for path in console.home.iterdir()] == ["web"]
+
+
+def test_a_stopped_cluster_is_started_by_name_as_it_was(console: Console) -> None:
+    console.ok("start", "web:app", "-w", "1", "-n", "shop", *PORT)
+    console.ok("scale", "shop", "3")
+    assert console.ok("stop", "shop") == "stopped shop\n"
+    assert console.list()["shop"]["status"] == "stopped"
+    assert "3 workers" in console.ok("start", "shop")
+    console.ok("stop", "shop")
+    assert "2 workers" in console.ok("start", "shop", "-w", "2", "--threads", "2")
+    assert console.describe("shop")["configuration"]["threads"] == {
+        "value": 2,
+        "source": "--threads",
+    }
+
+
+def test_a_stopped_cluster_that_cannot_start_stays_as_it_was(console: Console) -> None:
+    console.ok("start", "web:app", "-w", "1", *PORT)
+    console.ok("stop", "web")
+    before = (console.home / "web" / "app.json").read_text()
+    console.write("web.py", "import nowhere\n")
+    done = console("start", "web", "-w", "3")
+    assert done.returncode == 1
+    assert console.list()["web"]["status"] == "stopped"
+    assert (console.home / "web" / "app.json").read_text() == before
+
+
+def test_several_and_all(console: Console) -> None:
+    console.write("blog.py", "from web import app\n")
+    done = console("start", "web:app", "blog:app", "nosuch:app", *PORT)
+    assert done.returncode == 2, "one port for three"
+    for app in ("web:app", "blog:app"):
+        console.ok("start", app, *PORT)
+    console.ok("stop", "web", "blog")
+    assert console.ok("start", "all").count("started ") == 2
+    assert console.refused("start", "all") == "no cluster is stopped: nothing to do"
+    line = console.refused("start", "web")
+    assert line.startswith("cluster 'web' is already running (pid ")
+    console.ok("delete", "all")
+    assert console.list() == {}
+    assert list(console.home.iterdir()) == []
+
+
+def test_two_apps_cannot_share_an_address(console: Console) -> None:
+    console.write("blog.py", "from web import app\n")
+    line = console.refused("start", "web:app", "blog:app")
+    assert line == "'web' and 'blog' both listen on 127.0.0.1:3000"
+    assert console.list() == {}
+
+
+def test_of_racing_starts_exactly_one_wins(console: Console) -> None:
+    for _ in range(20):
+        racing = [console.popen("start", "web:app", "-w", "1", *PORT) for _ in range(5)]
+        ended = [(*process.communicate(timeout=60), process.returncode) for process in racing]
+        assert sorted(status for _, _, status in ended) == [0, 1, 1, 1, 1]
+        for out, err, status in ended:
+            if status:
+                assert out == ""
+                assert err.startswith("launcher: cluster 'web' is already running (pid ")
+        (winner,) = [out for out, _, status in ended if status == 0]
+        assert winner.startswith(f"started web (pid {console.primary('web')})")
+        assert console.ok("delete", "web") == "deleted web\n"
+
+
+def test_a_stale_folder_whose_pid_is_somebody_elses(console: Console) -> None:
+    with subprocess.Popen(["sleep", "60"]) as other:
+        folder = console.home / "web"
+        folder.mkdir(mode=0o700, parents=True)
+        console.home.chmod(0o700)
+        (folder / "lock").write_text(f"{other.pid} 1\n")
+        assert console.refused("stop", "web") == "cluster 'web' is not running: nothing to do"
+        assert console.list()["web"]["status"] == "stopped"
+        console.ok("start", "web:app", *PORT)
+        console.ok("delete", "web")
+        folder.mkdir(mode=0o700)
+        (folder / "lock").write_text(f"{other.pid} 1\n")
+        console.ok("delete", "web")
+        assert other.poll() is None
+        other.kill()
+
+
+def test_the_end_of_a_background_primary_keeps_its_entry(console: Console) -> None:
+    console.ok("start", "web:app", *PORT)
+    pid = console.primary("web")
+    assert pid
+    os.kill(pid, signal.SIGTERM)  # as at the end of the machine
+    eventually(lambda: not alive(pid))
+    assert console.list()["web"]["status"] == "stopped"
+    console.ok("start", "web")
+
+
+def test_a_start_is_quick(console: Console) -> None:
+    begun = time.monotonic()
+    console.ok("start", "web:app", "-w", "1", *PORT)
+    assert time.monotonic() - begun < 10
+
+
+def test_the_folder_that_it_was_started_in_may_go(console: Console, tmp_path: Path) -> None:
+    console.ok("start", "web:app", "-w", "1", *PORT)
+    for path in console.folder.iterdir():
+        if path.is_file():
+            path.unlink()
+    assert console.ask("web")["id"] == 1

@@ -1,0 +1,457 @@
+"""Processes are killed, or die of themselves: what comes back, how fast, and what is left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.tools import (
+    Request,
+    ask,
+    can_be_bound,
+    cpu_seconds,
+    free_port,
+    get,
+)
+from tests.load import Load
+from tests.support import Cluster, StartCluster, alive, children, eventually
+
+
+def by_slot(cluster: Cluster) -> dict[int, dict[str, Any]]:
+    return {worker["slot"]: worker for worker in cluster.workers()}
+
+
+def ids_are(cluster: Cluster, ids: set[int]) -> bool:
+    return {worker["id"] for worker in cluster.workers()} == ids
+
+
+def pool_of(cluster: Cluster) -> int:
+    """The process id of the one pool."""
+    (pool,) = children(cluster.pid)
+    return pool
+
+
+# A worker
+
+
+def test_a_killed_worker_is_replaced_in_its_slot_by_the_next_id(
+    start_cluster: StartCluster,
+) -> None:
+    cluster = start_cluster("echo:app", "-w", "2").ready()
+    before = by_slot(cluster)
+    assert cluster.status()["restarts"]["crash"] == 0
+    os.kill(before[0]["pid"], signal.SIGKILL)
+    eventually(lambda: {worker["id"] for worker in cluster.workers()} == {2, 3})
+    after = by_slot(cluster)
+    assert after[0]["id"] == 3
+    assert after[0]["pid"] != before[0]["pid"]
+    assert (after[1]["id"], after[1]["pid"]) == (2, before[1]["pid"])
+    assert cluster.status()["restarts"] == {
+        **dict.fromkeys(("timeout", "memory", "recycle", "reload"), 0),
+        "crash": 1,
+    }
+    assert {ask(cluster.address) for _ in range(10)} == {2, 3}
+
+
+def test_the_log_says_who_died_and_how(start_cluster: StartCluster) -> None:
+    cluster = start_cluster("echo:app", "-w", "2").ready()
+    pid = by_slot(cluster)[1]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    line = f"[primary] worker 2 (slot 1, pid {pid}) was killed by SIGKILL"
+    eventually(lambda: line in cluster.log)
+
+
+def test_killed_workers_cost_no_connection(start_cluster: StartCluster) -> None:
+    cluster = start_cluster("echo:app", "-w", "2").ready()
+    with Load(cluster.address, one_shot=4) as load:
+        for expected in ({2, 3}, {3, 4}, {4, 5}):
+            os.kill(min(by_slot(cluster).values(), key=lambda w: w["id"])["pid"], signal.SIGKILL)
+            eventually(partial(ids_are, cluster, expected))
+    assert load.books.failures == []
+    assert load.books.answered > 50
+
+
+def test_a_worker_that_is_asked_to_leave_finishes_first_and_is_replaced(
+    start_cluster: StartCluster,
+) -> None:
+    cluster = start_cluster("echo:app", "-w", "1").ready()
+    (worker,) = cluster.workers()
+    with Request(cluster.address, "/sleep/1.0") as running:
+        eventually(lambda: cluster.workers()[0]["active"] == 1)
+        os.kill(worker["pid"], signal.SIGTERM)
+        eventually(lambda: [w["id"] for w in cluster.workers()] == [2])
+        assert ask(cluster.address) == 2
+        assert running.reply().text == "slept"
+    eventually(lambda: not alive(worker["pid"]))
+    assert cluster.status()["restarts"]["crash"] == 0
+    assert "worker 1 (slot 0" in cluster.log
+    assert "leaves: it was asked to by SIGTERM" in cluster.log
+
+
+def test_an_app_that_calls_exit_in_a_request_costs_no_worker(start_cluster: StartCluster) -> None:
+    cluster = start_cluster("echo:app", "-w", "1").ready()
+    assert get(cluster.address, "/exit").status == 500
+    assert get(cluster.address, "/raise").status == 500
+    assert ask(cluster.address) == 1
+    assert cluster.status()["restarts"]["crash"] == 0
+
+
+# The pool
+
+
+def test_a_killed_pool_is_replaced_with_the_port_open_all_the_time(
+    start_cluster: StartCluster,
+) -> None:
+    cluster = start_cluster("echo:app", "-w", "2").ready()
+    pool, pids = pool_of(cluster), {worker["pid"] for worker in cluster.workers()}
+    with Load(cluster.address, one_shot=4) as load:
+        os.kill(pool, signal.SIGKILL)
+        eventually(lambda: {w["generation"] for w in cluster.workers()} == {2})
+        eventually(lambda: load.books.workers[3] > 5 and load.books.workers[4] > 5)
+    assert load.books.failures == []
+    assert {*load.books.statuses} == {200}
+    assert pids.isdisjoint({worker["pid"] for worker in cluster.workers()})
+    assert pool_of(cluster) != pool
+
+
+def test_a_pool_and_its_workers_killed_at_once_are_replaced(start_cluster: StartCluster) -> None:
+    cluster = start_cluster("echo:app", "-w", "2").ready()
+    address = cluster.address
+    victims = [pool_of(cluster), *(worker["pid"] for worker in cluster.workers())]
+    for pid in victims:
+        os.kill(pid, signal.SIGKILL)
+    assert ask(address) > 2, "the connection waited for the new pool"
+    eventually(lambda: [worker["generation"] for worker in cluster.workers()] == [2, 2])
+
+
+def test_the_pool_that_lost_its_workers_forks_the_next_without_loading_the_app_again(
+    start_cluster: StartCluster,
+) -> None:
+    cluster = start_cluster("echo:app", "-w", "2").ready()
+    pool = pool_of(cluster)
+    for worker in cluster.workers():
+        os.kill(worker["pid"], signal.SIGKILL)
+    eventually(lambda: {worker["id"] for worker in cluster.workers()} == {3, 4})
+    assert pool_of(cluster) == pool
+    assert {worker["generation"] for worker in cluster.workers()} == {1}
+
+
+# The primary
+
+FREEZE_A_WORKER = "freeze a worker"
+RUN_A_REQUEST = "run a request"
+
+
+@pytest.mark.parametrize("policy", ["round-robin", "kernel"])
+@pytest.mark.parametrize("meanwhile", [None, RUN_A_REQUEST, FREEZE_A_WORKER])
+def test_nothing_is_left_of_a_killed_primary_and_the_same_command_works_at_once(
+    start_cluster: StartCluster, meanwhile: str | None, policy: str
+) -> None:
+    port = free_port()
+    command = "echo:app", "-w", "2", "--port", str(port), "--policy", policy
+    cluster = start_cluster(*command).ready()
+    pids = cluster.pids()
+    assert len(pids) == 4
+    with contextlib.ExitStack() as stack:
+        if meanwhile == RUN_A_REQUEST:
+            stack.enter_context(Request(("127.0.0.1", port), "/sleep/60.0"))
+            eventually(lambda: any(worker["active"] for worker in cluster.workers()))
+        if meanwhile == FREEZE_A_WORKER:
+            os.kill(cluster.workers()[0]["pid"], signal.SIGSTOP)
+        cluster.process.kill()
+        cluster.process.wait()
+        killed = time.monotonic()
+        if policy == "round-robin":
+            again = start_cluster(*command).ready()
+            assert ask(again.address) in (1, 2)
+        eventually(lambda: not any(map(alive, pids)), within=30)
+        assert time.monotonic() - killed < 5
+    if policy == "kernel":  # until then the workers had the listening socket
+        assert can_be_bound(("127.0.0.1", port))
+        assert ask(start_cluster(*command).ready().address) in (1, 2)
+
+
+def test_what_runs_when_the_primary_is_killed_is_finished(start_cluster: StartCluster) -> None:
+    cluster = start_cluster("echo:app", "-w", "1").ready()
+    with Request(cluster.address, "/sleep/1.0") as running:
+        eventually(lambda: cluster.workers()[0]["active"] == 1)
+        cluster.process.kill()
+        assert running.reply().text == "slept"
+
+
+def test_a_port_can_be_bound_as_soon_as_the_primary_is_dead(start_cluster: StartCluster) -> None:
+    cluster = start_cluster("echo:app", "-w", "2").ready()
+    address = cluster.address
+    cluster.process.kill()
+    cluster.process.wait()
+    assert can_be_bound(address)
+
+
+# Workers that cannot live
+
+WINDOW = 10.0
+
+
+@dataclass
+class CrashLoop:
+    """What was seen of a cluster whose workers die, for twice `WINDOW` seconds."""
+
+    cluster: Cluster
+    forks: list[float]
+    cpu: float
+    """Of the primary, in seconds."""
+    seconds: float
+
+    def forks_between(self, begin: float, end: float) -> int:
+        """How many processes were forked then, counted from the first."""
+        return sum(begin <= fork - self.forks[0] < end for fork in self.forks)
+
+
+LOOPS = {
+    "at the fork": ("dies_at_fork:app", "-w", "2"),
+    "just after it was online": ("dies_online:app", "-w", "2"),
+    "at the fork, 16 of them": ("dies_at_fork:app", "-w", "16"),
+}
+
+
+@pytest.fixture(scope="module")
+def crash_loops(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, CrashLoop]]:
+    """All loops side by side: the time is what is measured, so it is spent once."""
+    with contextlib.ExitStack() as stack:
+        loops = {}
+        for name, arguments in LOOPS.items():
+            log = tmp_path_factory.mktemp("loop") / "forks"
+            command = *arguments, "--max-restarts", "1000"
+            cluster = Cluster(log.parent / "home", *command, COUNT_FILE=str(log))
+            stack.callback(cluster.stop)
+            eventually(partial(forks_in, log), within=30)
+            begun = time.monotonic()
+            loops[name] = (cluster, log, cpu_seconds(cluster.pid), begun)
+        eventually(lambda: time.monotonic() > begun + 2 * WINDOW, within=3 * WINDOW)
+        yield {name: seen_of(*loop) for name, loop in loops.items()}
+
+
+def seen_of(cluster: Cluster, log: Path, cpu: float, begun: float) -> CrashLoop:
+    used, seconds = cpu_seconds(cluster.pid) - cpu, time.monotonic() - begun
+    return CrashLoop(cluster, forks_in(log), used, seconds)
+
+
+def forks_in(log: Path) -> list[float]:
+    """When processes were forked; monotonic time, which all processes share."""
+    return sorted(map(float, log.read_text().split()))
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_crash_loop_forks_at_most_12_times_in_10_seconds_and_3_in_the_next(
+    crash_loops: dict[str, CrashLoop], loop: str
+) -> None:
+    seen = crash_loops[loop]
+    assert 2 <= seen.forks_between(0, WINDOW) <= 12
+    assert seen.forks_between(WINDOW, 2 * WINDOW) <= 3
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_crash_loop_costs_the_primary_less_than_3_percent_of_a_core(
+    crash_loops: dict[str, CrashLoop], loop: str
+) -> None:
+    seen = crash_loops[loop]
+    assert seen.seconds >= 2 * WINDOW
+    assert seen.cpu / seen.seconds < 0.03
+
+
+@pytest.mark.parametrize(("loop", "status"), [("at the fork", 5), ("just after it was online", 6)])
+def test_a_crash_loop_is_explained(
+    crash_loops: dict[str, CrashLoop], loop: str, status: int
+) -> None:
+    cluster = crash_loops[loop].cluster
+    error = cluster.status()["error"]
+    assert f"exited with status {status}" in error
+    assert error.startswith("worker ")
+    assert f"error: {error.partition(' (')[0]}" in cluster.command("list").stdout
+
+
+@pytest.fixture
+def errored(start_cluster: StartCluster, tmp_path: Path) -> Cluster:
+    """A cluster that has given up after five deaths."""
+    cluster = start_cluster(
+        "dies_at_fork:app",
+        *("-w", "2", "--max-restarts", "5"),
+        COUNT_FILE=str(tmp_path / "forks"),
+    )
+    eventually(lambda: cluster.status()["status"] == "errored", within=30)
+    return cluster
+
+
+def test_after_the_limit_the_cluster_is_errored_and_says_why(
+    errored: Cluster, tmp_path: Path
+) -> None:
+    shown = errored.command("list")
+    assert shown.returncode == 0
+    assert " errored " in shown.stdout
+    assert "exited with status 5" in shown.stdout
+    assert "giving up after 5 failed starts in a row" in errored.log
+    assert errored.status()["workers"][0]["status"] == "backoff"
+    assert 5 <= len(forks_in(tmp_path / "forks")) <= 6
+    assert children(errored.pid) == [pool_of(errored)], "no worker lives"
+
+
+def test_an_errored_cluster_answers_503_at_once(errored: Cluster) -> None:
+    began = time.monotonic()
+    replies = [get(errored.address) for _ in range(3)]
+    assert time.monotonic() - began < 2
+    assert {reply.status for reply in replies} == {503}
+    assert all("retry-after" in reply.fields for reply in replies)
+
+
+def test_an_errored_cluster_can_be_stopped(errored: Cluster) -> None:
+    pids = errored.pids()
+    done = errored.command("stop", "dies_at_fork")
+    assert (done.returncode, done.stdout) == (0, "stopped dies_at_fork\n")
+    assert errored.process.wait(10) == 0
+    assert not any(map(alive, pids))
+
+
+def test_a_crash_loop_can_be_stopped_in_the_middle_of_its_backoff(
+    start_cluster: StartCluster, tmp_path: Path
+) -> None:
+    cluster = start_cluster("dies_at_fork:app", "-w", "2", COUNT_FILE=str(tmp_path / "forks"))
+    eventually(lambda: len(forks_in(tmp_path / "forks")) > 6)
+    assert {worker["status"] for worker in cluster.status()["workers"]} == {"backoff"}
+    assert cluster.stop() == 0
+
+
+# Stopping
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_the_cluster_when_what_runs_is_finished(
+    start_cluster: StartCluster, number: signal.Signals
+) -> None:
+    cluster = start_cluster("echo:app", "-w", "2").ready()
+    address, pids = cluster.address, cluster.pids()
+    with Request(address, "/sleep/1.0") as running:
+        eventually(lambda: any(worker["active"] for worker in cluster.workers()))
+        cluster.process.send_signal(number)
+        assert refused(address)
+        assert running.reply().text == "slept"
+    assert cluster.process.wait(10) == 0
+    assert not any(map(alive, pids))
+    assert can_be_bound(address)
+    assert [*cluster.home.iterdir()] == [], "nobody asked to remember it"
+
+
+def refused(address: tuple[str, int]) -> bool:
+    """Wait until connections are refused."""
+
+    def check() -> bool:
+        try:
+            Request(address).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    return eventually(check)
+
+
+def test_stop_ends_it_and_keeps_the_entry(start_cluster: StartCluster) -> None:
+    cluster = start_cluster("echo:app", "-w", "2", "--name", "web").ready()
+    pids = cluster.pids()
+    done = cluster.command("stop", "web")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "stopped web\n", "")
+    assert cluster.process.wait(10) == 0
+    assert not any(map(alive, pids))
+    assert " stopped " in cluster.command("list").stdout
+    again = cluster.command("stop", "web")
+    assert again.returncode == 1
+    assert again.stderr == "launcher: cluster 'web' is not running: nothing to do\n"
+
+
+def test_an_idle_cluster_ends_at_once_though_clients_keep_connections(
+    start_cluster: StartCluster,
+) -> None:
+    cluster = start_cluster("echo:app", "-w", "2").ready()
+    with Request(cluster.address, keep=True) as kept:
+        kept.reply()
+        began = time.monotonic()
+        assert cluster.stop() == 0
+        assert time.monotonic() - began < 3
+        kept.until_closed()
+
+
+def test_a_second_interrupt_ends_it_at_once_and_says_so(start_cluster: StartCluster) -> None:
+    cluster = start_cluster("echo:app", "-w", "2").ready()
+    pids = cluster.pids()
+    with Request(cluster.address, "/sleep/60.0") as running:
+        eventually(lambda: any(worker["active"] for worker in cluster.workers()))
+        cluster.process.send_signal(signal.SIGINT)
+        eventually(lambda: "stopping; running requests have 30 s to finish" in cluster.log)
+        cluster.process.send_signal(signal.SIGINT)
+        assert cluster.process.wait(5) == 1
+        assert running.reply().status in (502, 503), "cut off, but told so"
+    assert cluster.log.endswith(
+        "launcher: interrupted again: stopped at once, 1 running requests were cut\n"
+    )
+    assert not any(map(alive, pids))
+
+
+def test_what_does_not_finish_in_time_is_ended_by_force(start_cluster: StartCluster) -> None:
+    cluster = start_cluster("echo:app", "-w", "2", "--graceful-timeout", "0.5").ready()
+    pids = cluster.pids()
+    with Request(cluster.address, "/sleep/60.0"):
+        eventually(lambda: any(worker["active"] for worker in cluster.workers()))
+        assert cluster.stop(within=5) == 0
+    assert "ending by force, not finished in time: worker " in cluster.log
+    assert not any(map(alive, pids))
+
+
+def test_a_frozen_worker_does_not_hold_up_the_end(start_cluster: StartCluster) -> None:
+    cluster = start_cluster("echo:app", "-w", "2", "--graceful-timeout", "0.5").ready()
+    pids = cluster.pids()
+    os.kill(cluster.workers()[0]["pid"], signal.SIGSTOP)
+    assert cluster.stop(within=5) == 0
+    assert not any(map(alive, pids))
+
+
+def test_a_cluster_whose_pool_is_killed_while_it_stops_ends_with_its_last_worker(
+    start_cluster: StartCluster,
+) -> None:
+    cluster = start_cluster("echo:app", "-w", "1").ready()
+    pool = pool_of(cluster)
+    with Request(cluster.address, "/sleep/1.0") as running:
+        eventually(lambda: cluster.workers()[0]["active"] == 1)
+        cluster.process.terminate()
+        eventually(lambda: cluster.status()["status"] == "stopping")
+        os.kill(pool, signal.SIGKILL)
+        eventually(lambda: not alive(pool))
+        assert running.reply().text == "slept"
+    assert cluster.process.wait(10) == 0
+
+
+def test_a_stop_while_the_app_is_still_being_loaded(
+    start_cluster: StartCluster, tmp_path: Path
+) -> None:
+    cluster = start_cluster("gate:app", "-w", "2", GATE=str(tmp_path / "never"))
+    eventually(lambda: children(cluster.pid))
+    pids = cluster.pids()
+    assert cluster.status()["status"] == "launching"
+    assert cluster.stop(within=5) == 0
+    assert not any(map(alive, pids))
+
+
+def test_requests_that_were_sent_before_the_end_are_answered(start_cluster: StartCluster) -> None:
+    cluster = start_cluster("echo:app", "-w", "2").ready()
+    address = cluster.address
+    with Load(address, one_shot=4, accept=frozenset({200})) as load:
+        eventually(lambda: load.books.answered > 50)
+        assert cluster.stop() == 0
+    unanswered = [line for line in load.books.failures if "ConnectionRefused" not in line]
+    assert unanswered == []

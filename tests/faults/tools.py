@@ -1,0 +1,184 @@
+"""What the fault tests share: faults to inject, and how to see that nothing came of them."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from launcher.control.client import call
+from launcher.home import Home
+from tests.load import Books, Load
+from tests.support import Cluster, children, eventually
+
+THREADS = 4
+"""Of each worker, where a test does not say otherwise."""
+
+
+def name_of(cluster: Cluster) -> str:
+    """What other commands call the cluster."""
+    name: str = cluster.status()["name"]
+    return name
+
+
+def control(cluster: Cluster, verb: str, within: float = 60, **args: str) -> Any:
+    """Ask over the control socket, as the commands do. LauncherError when it is refused."""
+    with Home.open(cluster.environment) as home:
+        return call(home, name_of(cluster), verb, args, timeout=within)
+
+
+# Workers
+
+
+def seasoned(cluster: Cluster) -> list[dict[str, Any]]:
+    """The workers, when all that are wanted are online and each has answered a request."""
+    status = cluster.status()
+    ready = [w for w in status["workers"] if w["status"] == "online" and w["requests"]]
+    return ready if len(ready) == status["workers_wanted"] == len(status["workers"]) else []
+
+
+def kill_one(cluster: Cluster, chance: random.Random, how: int = signal.SIGKILL) -> int:
+    """Kill one of the workers while it serves; its id."""
+    worker = chance.choice(eventually(lambda: seasoned(cluster), within=30))
+    os.kill(worker["pid"], how)
+    eventually(lambda: all(w["id"] != worker["id"] for w in cluster.status()["workers"]))
+    worker_id: int = worker["id"]
+    return worker_id
+
+
+def pool_of(cluster: Cluster) -> int:
+    """The process that forks the workers, when there is only one."""
+    (pool,) = children(cluster.pid)
+    return pool
+
+
+def pids(cluster: Cluster) -> dict[int, int]:
+    """The processes of the workers that are online, by slot."""
+    return {worker["slot"]: worker["pid"] for worker in cluster.workers()}
+
+
+# Loads
+
+
+def progress(load: Load, rounds: int = 2) -> None:
+    """Wait until every client has had so many more answers, or one has failed.
+
+    With two rounds, every request that is under way now is answered: so none
+    of them runs when the next worker is killed, which may cost it its answer.
+    """
+    goal = load.rounds() + rounds
+    eventually(lambda: load.rounds() >= goal or load.books.failures, within=60)
+
+
+def assert_nothing_lost(books: Books) -> None:
+    """Every request got its own 200, on connections that lasted."""
+    assert books.failures == []
+    assert books.answered > 0
+    assert set(books.statuses) == {200}
+    assert books.reconnects == 0
+
+
+def posts_run(count_file: Path) -> Counter[str]:
+    """How often the app ran each POST of a load, by token."""
+    text = count_file.read_text() if count_file.exists() else ""
+    return Counter(line.split()[0] for line in text.splitlines())
+
+
+def assert_no_post_doubled(books: Books, count_file: Path) -> None:
+    """No POST ran twice, and each that was answered 200 ran."""
+    runs = posts_run(count_file)
+    assert [token for token, times in runs.items() if times > 1] == []
+    assert [token for token in books.confirmed if not runs[token]] == []
+    assert books.confirmed, "POSTs were sent at all"
+
+
+def refused(books: Books, method: str) -> dict[str, int]:
+    """The accepted errors that requests of a method got: statuses by token."""
+    return {
+        what.removeprefix(f"{method} "): status
+        for what, status in books.refused.items()
+        if what.startswith(f"{method} ")
+    }
+
+
+class At:
+    """Calls ``act`` over and over in a thread of its own; stops with the ``with`` block."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._act = act
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.times = 0
+
+    def __enter__(self) -> At:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join(60)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._act()
+            self.times += 1
+
+
+# Processes
+
+
+def freeze(pid: int) -> None:
+    """Stop a process with SIGSTOP; on return none of its threads runs any more."""
+    os.kill(pid, signal.SIGSTOP)
+    eventually(lambda: {*_thread_states(pid)} == {"T"})
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """A process that does not run meanwhile."""
+    freeze(pid)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def _thread_states(pid: int) -> list[str]:
+    stats = Path(f"/proc/{pid}/task").glob("*/stat")
+    return [stat.read_text().rpartition(")")[2].split()[0] for stat in stats]
+
+
+def descriptors(pid: int) -> dict[int, str]:
+    """The open descriptors of a process and what is behind each."""
+    found = {}
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            found[int(entry.name)] = os.readlink(entry)
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def threads(pid: int) -> int:
+    """How many threads a process has."""
+    return len(os.listdir(f"/proc/{pid}/task"))
+
+
+def proportional_bytes(pid: int) -> int:
+    """The memory of a process, where what is shared counts in parts (PSS)."""
+    match = re.search(r"^Pss: +(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)
+    assert match
+    return int(match[1]) * 1024
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value that ``share`` of the values do not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]

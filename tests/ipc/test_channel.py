@@ -1,0 +1,192 @@
+"""One end of a channel: records and descriptors go in on one side and come out on the other."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from launcher.ipc.channel import MAX_DESCRIPTORS, MAX_MESSAGE, Channel, ChannelClosed
+
+Pair = tuple[Channel, Channel]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    ours, theirs = Channel.pair()
+    other = Channel(theirs)
+    yield ours, other
+    ours.close()
+    other.close()
+
+
+def received(channel: Channel) -> tuple[bytes, list[int]]:
+    found = channel.receive()
+    assert found is not None, "nothing has come"
+    return found
+
+
+def test_what_is_sent_is_received_record_by_record(pair: Pair) -> None:
+    here, there = pair
+    for record in (b"one", b"\0" * 1000, b"three"):
+        assert here.send(record)
+    assert received(there) == (b"one", [])
+    assert received(there) == (b"\0" * 1000, [])
+    assert received(there) == (b"three", [])
+    assert there.receive() is None
+
+
+def test_both_ends_send(pair: Pair) -> None:
+    here, there = pair
+    here.send(b"ping")
+    there.send(b"pong")
+    assert received(there) == (b"ping", [])
+    assert received(here) == (b"pong", [])
+
+
+def test_an_empty_channel_does_not_block(pair: Pair) -> None:
+    assert pair[0].receive() is None
+
+
+def test_the_largest_record_fits(pair: Pair) -> None:
+    here, there = pair
+    record = os.urandom(MAX_MESSAGE)
+    assert here.send(record)
+    assert received(there) == (record, [])
+
+
+def test_a_descriptor_travels_and_means_the_same_file(pair: Pair) -> None:
+    here, there = pair
+    near, far = socket.socketpair()
+    with near, far:
+        assert here.send(b"take it", (far.fileno(),))
+        record, (copy,) = received(there)
+        assert record == b"take it"
+        assert copy != far.fileno()
+        assert os.path.sameopenfile(copy, far.fileno())
+        os.write(copy, b"hello")
+        assert near.recv(100) == b"hello"
+        os.close(copy)
+
+
+def test_several_descriptors_keep_their_order(pair: Pair) -> None:
+    here, there = pair
+    sent = [os.memfd_create(str(index)) for index in range(MAX_DESCRIPTORS)]
+    assert here.send(b"all", sent)
+    copies = received(there)[1]
+    names = [os.readlink(f"/proc/self/fd/{copy}") for copy in copies]
+    assert names == [os.readlink(f"/proc/self/fd/{fd}") for fd in sent]
+    for fd in [*sent, *copies]:
+        os.close(fd)
+
+
+def test_a_received_descriptor_is_not_inherited_by_what_is_started(pair: Pair) -> None:
+    here, there = pair
+    here.send(b"fd", (0,))
+    (copy,) = received(there)[1]
+    assert not os.get_inheritable(copy)
+    os.close(copy)
+
+
+def test_a_receiver_without_room_for_a_descriptor_gets_the_record_without_it(pair: Pair) -> None:
+    here, there = pair
+    here.send(b"record", (0,))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+    try:
+        found = received(there)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert found == (b"record", [])
+
+
+def fill(channel: Channel) -> int:
+    """Send until the channel is full; how many records went."""
+    sent = 0
+    while channel.send(b"x" * 1000):
+        sent += 1
+        assert sent < 100_000, "never full"
+    return sent
+
+
+def test_a_full_channel_says_so_and_loses_nothing(pair: Pair) -> None:
+    here, there = pair
+    sent = fill(here)
+    assert sent > 10
+    assert not here.send(b"x" * 1000)
+    assert [received(there)[0] for _ in range(sent)] == [b"x" * 1000] * sent
+    assert there.receive() is None
+    assert here.send(b"there is room again")
+
+
+def test_a_refused_record_takes_its_descriptor_nowhere(pair: Pair) -> None:
+    here, _ = pair
+    near, far = socket.socketpair()
+    with near:
+        fill(here)
+        assert not here.send(b"x" * 1000, (far.fileno(),))
+        far.close()
+        near.settimeout(5)
+        assert near.recv(1) == b"", "nobody else holds the other end"
+
+
+def test_the_end_of_the_other_side_comes_after_what_it_said(pair: Pair) -> None:
+    here, there = pair
+    here.send(b"last words")
+    here.close()
+    assert received(there) == (b"last words", [])
+    with pytest.raises(ChannelClosed):
+        there.receive()
+
+
+def test_sending_to_a_closed_side_raises(pair: Pair) -> None:
+    here, there = pair
+    there.close()
+    with pytest.raises(ChannelClosed):
+        here.send(b"anybody?")
+
+
+def test_unread_words_of_ours_do_not_hide_the_end_of_the_other(pair: Pair) -> None:
+    here, there = pair
+    here.send(b"never read")
+    there.close()
+    with pytest.raises(ChannelClosed):
+        here.receive()
+
+
+def test_shut_is_the_end_for_both_though_others_hold_the_socket(pair: Pair) -> None:
+    here, there = pair
+    copy = os.dup(here.fd)
+    here.shut()
+    with pytest.raises(ChannelClosed):
+        there.receive()
+    with pytest.raises(ChannelClosed):
+        there.send(b"x")
+    with pytest.raises(ChannelClosed):
+        here.receive()
+    os.close(copy)
+
+
+def test_closing_and_shutting_twice_is_fine(pair: Pair) -> None:
+    here, _ = pair
+    here.shut()
+    here.shut()
+    here.close()
+    here.close()
+
+
+def test_a_dead_process_is_the_end(pair: Pair) -> None:
+    here, there = pair
+    pid = os.fork()
+    if pid == 0:
+        here.close()
+        os.kill(os.getpid(), 9)
+    there.close()
+    os.waitpid(pid, 0)
+    with pytest.raises(ChannelClosed):
+        here.receive()

@@ -1,0 +1,88 @@
+"""Every message comes out as it went in."""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from typing import Any, get_args, get_type_hints
+
+import pytest
+
+from launcher.ipc.channel import MAX_MESSAGE
+from launcher.ipc.messages import Deal, Exited, Failed, Message, Returned, decode, encode
+
+KINDS: tuple[type[Any], ...] = get_args(Message)
+
+SAMPLES: dict[Any, list[Any]] = {
+    int: [0, 65_535],
+    bool: [False, True],
+    str: ["", 'naïve "quotes"\n\0 \U0001f600'],
+    list[int]: [[], [1, 2**40]],
+}
+"""Two values of every type that a field has."""
+
+
+def samples(kind: type[Any]) -> list[Any]:
+    """Two messages of a kind that differ in every field."""
+    hints = get_type_hints(kind)
+    names = [field.name for field in dataclasses.fields(kind)]
+    return [kind(**{name: SAMPLES[hints[name]][which] for name in names}) for which in (0, 1)]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_it_comes_out_as_it_went_in(kind: type[Any]) -> None:
+    for message in samples(kind):
+        record = encode(message)
+        assert record[:1] == kind.tag
+        found = decode(record)
+        assert type(found) is kind
+        assert found == message
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_it_is_frozen(kind: type[Any]) -> None:
+    message = samples(kind)[0]
+    for field in dataclasses.fields(kind):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(message, field.name, None)
+
+
+def test_each_tag_is_one_byte_and_one_message() -> None:
+    tags = [kind.tag for kind in KINDS]
+    assert {len(tag) for tag in tags} == {1}
+    assert len({*tags}) == len(KINDS)
+
+
+@pytest.mark.parametrize(
+    ("host", "port"),
+    [
+        ("", 0),
+        ("127.0.0.1", 65_535),
+        ("fe80::1%eth0", 1),
+        ("2001:db8:1111:2222:3333:4444:5555:6666", 80),
+    ],
+)
+def test_a_deal_carries_any_address_and_counts_of_64_bits(host: str, port: int) -> None:
+    deal = Deal(2**64 - 1, 2**64 - 2, 2**64 - 3, 65_535, host, port)
+    assert decode(encode(deal)) == deal
+
+
+@pytest.mark.parametrize("record", [b"", b"?", b"?{}", b"X", b"X{}", b'X{"id": 1', b"X[]", b"D"])
+def test_what_is_no_message_raises(record: bytes) -> None:
+    with pytest.raises((LookupError, ValueError, TypeError, struct.error)):
+        decode(record)
+
+
+def test_an_exit_status_of_a_signal_fits() -> None:
+    assert decode(encode(Exited(1, 2**22, 9 | 0x80))) == Exited(1, 2**22, 0x89)
+
+
+def test_a_worker_can_return_all_its_connections_at_once() -> None:
+    message = Returned([*range(2**40, 2**40 + 5000)])
+    assert len(encode(message)) < MAX_MESSAGE
+    assert decode(encode(message)) == message
+
+
+def test_a_long_traceback_fits_a_record() -> None:
+    message = Failed("it failed", "line\n" * 10_000)
+    assert len(encode(message)) < MAX_MESSAGE
