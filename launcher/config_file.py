@@ -17,12 +17,10 @@ they are in no ``Settings``, no message and no other file.
 
 import os
 import re
-import secrets
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from hashlib import blake2b
 from typing import Any, NoReturn
 
 from launcher.errors import LauncherError
@@ -74,7 +72,7 @@ def environment(path: str, name: str) -> dict[str, str]:
 
 def new_mark(settings: Settings) -> str:
     """A mark of what is now; `mark_of` tells later whether it still is."""
-    return mark_of(settings, secrets.token_hex(8))
+    return mark_of(settings, os.urandom(8).hex())
 
 
 def mark_of(settings: Settings, salt: str) -> str:
@@ -82,6 +80,9 @@ def mark_of(settings: Settings, salt: str) -> str:
 
     A keyed hash, for memory only: with the key at hand short values can be guessed.
     """
+    # Late: the primary imports this module, and OpenSSL is 4 MB it need not hold.
+    from hashlib import blake2b
+
     digest = blake2b(key=salt.encode())
     if settings.config:
         variables = environment(settings.config, settings.name)

@@ -179,6 +179,7 @@ class Terminal:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is a signal to everything in the foreground
+                preexec_fn=_heed_ctrl_c,
             )
 
     @property
@@ -207,6 +208,11 @@ class Terminal:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._shell.pid, signal.SIGKILL)
             self._shell.wait()
+
+
+def _heed_ctrl_c() -> None:
+    """A shell has its background jobs ignore it, and this may be below one."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Reader:

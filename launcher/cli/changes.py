@@ -14,7 +14,7 @@ from launcher.control.client import ANSWER_WITHIN, call, call_slowly
 from launcher.errors import LauncherError, UsageError
 from launcher.home import Home
 
-__all__ = ["reload", "reset", "restart", "scale", "signal"]
+__all__ = ["load", "reload", "reset", "restart", "scale", "scale_to", "signal"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,7 +41,7 @@ def reload(names: tuple[str, ...], update_env: bool) -> int:
     was at the start: other variables unless --update-env is given, and
     options, which start brings up to date from a changed cluster.toml.
     """
-    return for_each(names, lambda home, name: _load(home, name, "reload", "reloaded", update_env))
+    return for_each(names, lambda home, name: load(home, name, "reload", "reloaded", update_env))
 
 
 @click.command(epilog="Example: python -m launcher restart web")
@@ -54,7 +54,7 @@ def restart(names: tuple[str, ...], update_env: bool) -> int:
     Running requests are finished, new connections wait. To replace the workers
     without a pause, and only if the new ones work: reload. Variables as there.
     """
-    return for_each(names, lambda home, name: _load(home, name, "restart", "restarted", update_env))
+    return for_each(names, lambda home, name: load(home, name, "restart", "restarted", update_env))
 
 
 @click.command(
@@ -70,12 +70,7 @@ def scale(names: tuple[str, ...], to: str) -> int:
 
     Returns when they are ready. No request is lost.
     """
-
-    def act(home: Home, name: str) -> str:
-        result = call_slowly(home, name, "scale", {"to": to}, timeout=_deadline(home, name))
-        return f"scaled {name}{_what_is_now(result)}"
-
-    return for_each(names, act)
+    return for_each(names, lambda home, name: scale_to(home, name, to))
 
 
 @click.command(epilog="Example: python -m launcher signal web USR2")
@@ -107,7 +102,13 @@ def reset(names: tuple[str, ...]) -> int:
     return for_each(names, act)
 
 
-def _load(home: Home, name: str, verb: str, done: str, update_env: bool) -> str:
+def scale_to(home: Home, name: str, to: str) -> str:
+    """Have another number of workers and wait until they are ready; what to tell."""
+    result = call_slowly(home, name, "scale", {"to": to}, timeout=_deadline(home, name))
+    return f"scaled {name}{_what_is_now(result)}"
+
+
+def load(home: Home, name: str, verb: str, done: str, update_env: bool) -> str:
     """Have the app loaded anew and wait until that is carried out; what to tell."""
     args: dict[str, Any] = {}
     if update_env:

@@ -7,7 +7,7 @@ from launcher.control.client import NotRunning, call
 from launcher.errors import LauncherError
 from launcher.home import Entry, Home
 
-__all__ = ["ANSWER_WITHIN", "Facts", "facts_of", "status_of", "stopped"]
+__all__ = ["ANSWER_WITHIN", "Facts", "activity_of", "facts_of", "status_of", "stopped"]
 
 T = TypeVar("T")
 
@@ -66,6 +66,14 @@ DESCRIPTION: Mapping[str, Any] = {
     "last_exits": list,
 }
 
+LATELY: Mapping[str, Any] = {
+    "requests_per_second": NUMBER,
+    "p50": (*NUMBER, type(None)),
+    "p99": (*NUMBER, type(None)),
+}
+ACTIVITY: Mapping[str, Any] = {**LATELY, "status": dict, "workers": list, "active": list}
+ACTIVE: Mapping[str, Any] = {"id": int, "slot": int, "age": NUMBER, "request": str}
+
 
 class Facts(NamedTuple):
     """What there is to know about a cluster."""
@@ -80,6 +88,8 @@ class Facts(NamedTuple):
     last_exits: Sequence[Mapping[str, Any]] = ()
     answered: bool = False
     """Whether the cluster has told this itself."""
+    activity: Mapping[str, Any] | None = None
+    """What is running, and how long requests take: primary/activity.py."""
 
 
 def status_of(home: Home, name: str) -> dict[str, Any] | None:
@@ -94,6 +104,11 @@ def status_of(home: Home, name: str) -> dict[str, Any] | None:
 def facts_of(home: Home, name: str) -> Facts | None:
     """As `status_of`, with all the rest."""
     return _facts(home, name, "describe")
+
+
+def activity_of(home: Home, name: str) -> Facts | None:
+    """As `status_of`, with what is running."""
+    return _facts(home, name, "activity")
 
 
 def _facts(home: Home, name: str, verb: str) -> Facts | None:
@@ -146,6 +161,9 @@ def _ask(home: Home, entry: Entry, verb: str) -> Facts:
     if verb == "describe" and _is_description(answer):
         told = {key: answer[key] for key in DESCRIPTION}
         return Facts(**told, answered=True)
+    if verb == "activity" and _is_activity(answer):
+        rate = answer["requests_per_second"]
+        return Facts(answer["status"], entry.settings or {}, rate, answered=True, activity=answer)
     problem = "its primary is of another version of the launcher"
     return _of_folder(entry, status="errored", pid=pid, error=problem)
 
@@ -162,6 +180,15 @@ def _is_description(value: Any) -> bool:
         and _is_status(value["status"])
         and all(_has_shape(each, LAST_EXIT) for each in value["last_exits"])
         and all(isinstance(rate, NUMBER) for rate in value["worker_rates"].values())
+    )
+
+
+def _is_activity(value: Any) -> bool:
+    return (
+        _has_shape(value, ACTIVITY)
+        and _is_status(value["status"])
+        and all(_has_shape(each, {**LATELY, "id": int}) for each in value["workers"])
+        and all(_has_shape(each, ACTIVE) for each in value["active"])
     )
 
 

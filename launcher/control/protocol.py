@@ -46,6 +46,7 @@ ArgSpec = Mapping[str, type | UnionType]
 VERBS: Mapping[str, ArgSpec] = {
     "status": {},  # the cluster's object of `list --json`
     "describe": {},  # primary/report.py, description
+    "activity": {},  # primary/activity.py, activity
     "stop": {},  # {"pid": of the primary, "deadline": seconds until it is gone at the latest}
     # {"generation": that serves now, "workers": of it}; answered when it does, or cannot.
     # settings: as in app.json; environment: variables; mark: see primary/generation.py, Terms

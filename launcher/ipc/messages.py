@@ -7,11 +7,9 @@ others are rare and travel as JSON, readable in ``strace``.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import struct
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 _DEAL = struct.Struct("<BQQQHH")
 _DEAL_TAG = ord("D")
@@ -43,155 +41,117 @@ class Deal(NamedTuple):
         return cls(serial, written, consumed, listener, port, record[_DEAL.size :].decode())
 
 
-@dataclass(frozen=True, slots=True)
-class Listen:
+class Listen(NamedTuple):
     """Primary to worker, policy ``kernel`` only: accept from these sockets yourself."""
 
-    tag: ClassVar[bytes] = b"L"
 
-
-@dataclass(frozen=True, slots=True)
-class Retire:
+class Retire(NamedTuple):
     """Primary to worker: finish what runs, take no more, give back the rest, leave.
 
     ``final``: the whole cluster stops, so there is nobody to give connections
     back to; idle ones are closed.
     """
 
-    tag: ClassVar[bytes] = b"R"
     final: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(NamedTuple):
     """Primary to worker: return so many idle connections; another worker has none."""
 
-    tag: ClassVar[bytes] = b"s"
-    count: int
+    number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Reopen:
+class Reopen(NamedTuple):
     """Primary to pool and worker: the log files were renamed; write to new ones."""
 
-    tag: ClassVar[bytes] = b"o"
 
-
-@dataclass(frozen=True, slots=True)
-class Hello:
+class Hello(NamedTuple):
     """Worker to primary, first of all: I was forked and have this pid."""
 
-    tag: ClassVar[bytes] = b"H"
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(NamedTuple):
     """Worker to primary: the app is loaded, deal me connections."""
 
-    tag: ClassVar[bytes] = b"y"
 
-
-@dataclass(frozen=True, slots=True)
-class Retiring:
+class Retiring(NamedTuple):
     """Worker to primary: I leave by myself; deal me no more.
 
     ``cause`` is the counter of ``restarts`` it belongs to, or empty.
     """
 
-    tag: ClassVar[bytes] = b"r"
     reason: str
     cause: str
 
 
-@dataclass(frozen=True, slots=True)
-class Returned:
+class Returned(NamedTuple):
     """Worker to primary: these connections are idle and no longer mine; deal them again."""
 
-    tag: ClassVar[bytes] = b"B"
     serials: list[int]
 
 
-@dataclass(frozen=True, slots=True)
-class Pinned:
+class Pinned(NamedTuple):
     """Worker to primary: this connection has state in my memory, so it cannot travel.
 
     ``answered``: a part of a response, or another protocol, is on it, so an
     error page cannot follow; otherwise the client is still owed a response.
     """
 
-    tag: ClassVar[bytes] = b"P"
     serial: int
     answered: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Unpinned:
+class Unpinned(NamedTuple):
     """Worker to primary: the connection is at a request boundary again."""
 
-    tag: ClassVar[bytes] = b"U"
     serial: int
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
+class Cut(NamedTuple):
     """Worker to primary: close this connection with a reset; I have done so with mine."""
 
-    tag: ClassVar[bytes] = b"C"
     serial: int
 
 
-@dataclass(frozen=True, slots=True)
-class Spawn:
+class Spawn(NamedTuple):
     """Primary to pool: fork this worker. Its end of the channel comes along."""
 
-    tag: ClassVar[bytes] = b"S"
     id: int
     slot: int
     row: int
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(NamedTuple):
     """Pool to primary: a line for the log."""
 
-    tag: ClassVar[bytes] = b"N"
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(NamedTuple):
     """Pool to primary: the app is loaded (or each worker will load it), ready to fork."""
 
-    tag: ClassVar[bytes] = b"l"
 
-
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     """Pool or worker to primary: the app cannot be loaded.
 
     ``reason`` is one line; ``detail`` the error with the app's own frames.
     """
 
-    tag: ClassVar[bytes] = b"F"
     reason: str
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class SpawnFailed:
+class SpawnFailed(NamedTuple):
     """Pool to primary: the fork itself failed (EAGAIN, ENOMEM)."""
 
-    tag: ClassVar[bytes] = b"f"
     id: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Exited:
+class Exited(NamedTuple):
     """Pool to primary: this worker is dead. ``status`` as from wait(2)."""
 
-    tag: ClassVar[bytes] = b"X"
     id: int
     pid: int
     status: int
@@ -219,35 +179,32 @@ Message = (
 )
 
 _TYPES: dict[bytes, type[Any]] = {
-    kind.tag: kind
-    for kind in (
-        Listen,
-        Retire,
-        Share,
-        Reopen,
-        Hello,
-        Ready,
-        Retiring,
-        Returned,
-        Pinned,
-        Unpinned,
-        Cut,
-        Spawn,
-        Notice,
-        Loaded,
-        Failed,
-        SpawnFailed,
-        Exited,
-    )
+    b"L": Listen,
+    b"R": Retire,
+    b"s": Share,
+    b"o": Reopen,
+    b"H": Hello,
+    b"y": Ready,
+    b"r": Retiring,
+    b"B": Returned,
+    b"P": Pinned,
+    b"U": Unpinned,
+    b"C": Cut,
+    b"S": Spawn,
+    b"N": Notice,
+    b"l": Loaded,
+    b"F": Failed,
+    b"f": SpawnFailed,
+    b"X": Exited,
 }
+_TAGS = {kind: tag for tag, kind in _TYPES.items()}
 
 
 def encode(message: Message) -> bytes:
     """The record that carries ``message``."""
     if isinstance(message, Deal):
         return message.pack()
-    fields = {f.name: getattr(message, f.name) for f in dataclasses.fields(message)}
-    return message.tag + json.dumps(fields).encode()
+    return _TAGS[type(message)] + json.dumps(message._asdict()).encode()
 
 
 def decode(record: bytes | bytearray) -> Message:

@@ -16,7 +16,7 @@ import mmap
 import os
 import struct
 from bisect import bisect
-from dataclasses import dataclass
+from typing import NamedTuple
 
 ROWS = 1024
 """Rows there are: 512 workers, and as many again during a reload. Untouched rows cost no memory."""
@@ -44,8 +44,7 @@ IDLE, RUNNING, RUNNING_SAFE = range(3)
 """States of a note. *Safe*: the request may be run again (RFC 9110 section 9.2)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """One request as its thread wrote it down.
 
     ``written`` and ``consumed``: bytes sent and read on the connection before
@@ -62,8 +61,7 @@ class Note:
     response_length: int
 
 
-@dataclass(frozen=True, slots=True)
-class Activity:
+class Activity(NamedTuple):
     """One request that is running: since when (monotonic nanoseconds), and how it began."""
 
     began: int
@@ -174,7 +172,7 @@ class Row:
         return [sum(counts[bucket::BUCKETS]) for bucket in range(BUCKETS)]
 
     def _activity(self, thread: int) -> Activity | None:
-        """The worker writes meanwhile: None also if it is another request by the time of reading."""
+        """The worker writes meanwhile: None also if another request has begun as we read."""
         first = self._notes + thread * _NOTE
         began = self._words[first + _BEGAN]
         line = self._raw[(first + _LINE) * _WORD :][:LINE].tobytes()

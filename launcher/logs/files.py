@@ -20,7 +20,7 @@ from collections.abc import Hashable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from launcher.logs.folder import file_name, next_name, open_file, segments
+from launcher.logs.folder import file_name, is_being_written, next_name, open_file, segments
 from launcher.logs.times import Times
 
 __all__ = ["Limits", "LogFile", "empty"]
@@ -265,6 +265,7 @@ class LogFile:
                 os.ftruncate(self._fd, 0)
                 self._times.keep(lambda _inode: False)
                 return
+            self._save_from_oblivion(file_name(self._source, self._limits.keep))
             # First what may fail: there may be no descriptor, or no space, left.
             fresh = open_file(self._folder, next_name(self._source), _FLAGS | os.O_TRUNC)
             try:
@@ -286,6 +287,19 @@ class LogFile:
         free = next((number for number in range(1, keep) if number not in numbers), keep)
         for number in range(free, 0, -1):
             self._rename(file_name(self._source, number - 1), file_name(self._source, number))
+
+    def _save_from_oblivion(self, oldest: str) -> None:
+        """Make the oldest file the next one instead of removing it, if it is still written to.
+
+        By a child process, that is, which lives as long and knows of no other file.
+        """
+        with suppress(FileNotFoundError):
+            fd = open_file(self._folder, oldest, os.O_RDONLY)
+            try:
+                if is_being_written(fd):
+                    self._rename(oldest, next_name(self._source))
+            finally:
+                os.close(fd)
 
     def _rename(self, old: str, new: str) -> None:
         os.rename(old, new, src_dir_fd=self._folder, dst_dir_fd=self._folder)

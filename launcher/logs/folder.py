@@ -5,8 +5,10 @@ through a symlink, and only if it is a regular file.
 """
 
 import errno
+import fcntl
 import os
 import re
+import signal
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
@@ -18,6 +20,7 @@ __all__ = [
     "POOL",
     "PRIMARY",
     "file_name",
+    "is_being_written",
     "make_folder",
     "next_name",
     "open_file",
@@ -102,6 +105,22 @@ def open_file(folder: int, name: str, flags: int) -> int:
         return fd
     os.close(fd)
     raise OSError(errno.EINVAL, "not a regular file", name)
+
+
+def is_being_written(fd: int) -> bool:
+    """Whether any process has a file open for writing. ``fd`` is open for reading only.
+
+    Such a file cannot have a lease for reading (fcntl(2), F_SETLEASE).
+    """
+    try:
+        # If somebody opens it to write at this very moment, we are told with a signal;
+        # this one is ignored unless somebody asks for it, the default would end us.
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    return False
 
 
 def segments(folder: int) -> dict[str, list[int]]:

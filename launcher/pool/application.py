@@ -8,7 +8,6 @@ import runpy
 import traceback
 from typing import Any
 
-from dotenv import dotenv_values
 from gunicorn.app.base import BaseApplication
 from gunicorn.config import Config
 from gunicorn.errors import AppImportError

@@ -12,6 +12,7 @@ from launcher.control.protocol import VERBS
 from launcher.errors import LauncherError
 from launcher.home import ClusterFolder
 from launcher.logs.folder import PRIMARY
+from launcher.primary.activity import Latencies, activity
 from launcher.primary.control import Reply, Verb
 from launcher.primary.generation import Terms
 from launcher.primary.meter import Meter
@@ -32,6 +33,7 @@ class Verbs:
         self._primary = primary
         self._folder = folder
         self._meter = meter
+        self._latencies = Latencies(primary)
 
     def table(self) -> Mapping[str, Verb]:
         """By name; every verb that the protocol knows."""
@@ -42,6 +44,9 @@ class Verbs:
 
     def _describe(self, _args: _Args, reply: Reply) -> None:
         reply.done(description(self._primary, self._meter))
+
+    def _activity(self, _args: _Args, reply: Reply) -> None:
+        reply.done(activity(self._primary, self._meter, self._latencies))
 
     def _stop(self, _args: _Args, reply: Reply) -> None:
         deadline = self._primary.settings.graceful_timeout + _STOP_MARGIN
@@ -77,6 +82,7 @@ class Verbs:
     def _reset(self, _args: _Args, reply: Reply) -> None:
         self._primary.reset()
         self._meter.clear()
+        self._latencies.clear()
         reply.done({})
 
     def _terms(self, args: _Args) -> Terms:

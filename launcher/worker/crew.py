@@ -285,8 +285,8 @@ class Crew:
                 self._accept_deal(message, descriptors)
             case Retire(final):
                 self.retire(final)
-            case Share(count):
-                self._share(count)
+            case Share(number):
+                self._share(number)
             case Listen():
                 self._listen(descriptors)
             case Reopen():
@@ -472,7 +472,7 @@ class Crew:
         index = pad.thread
         self._running[index] = conn, size, arrived.request.method, arrived.request.path
         now = time.monotonic_ns()
-        line = f"{arrived.request.method} {arrived.request.path}".encode()
+        line = f"{arrived.request.method} {arrived.request.path}".encode("latin-1", "replace")
         pad.begin(conn.serial, safe, now, conn.written, conn.consumed, size, line)
         try:
             again = self._exchange.run(conn, arrived, pad, last=self.final)

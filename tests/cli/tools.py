@@ -86,13 +86,9 @@ class Console:
         assert (done.returncode, done.stderr) == (0, ""), done
         return done.stdout
 
-    def refused(self, *arguments: str, status: int = 1, **environ: str) -> str:
+    def refused(self, *arguments: str, status: int = 1) -> str:
         """The one line that a command fails with; nothing comes before it."""
-        done = self(*arguments, **environ)
-        assert done.returncode == status, done
-        (line,) = done.stderr.splitlines()
-        assert line.startswith("launcher: ")
-        return line.removeprefix("launcher: ")
+        return told(self(*arguments), status)
 
     def list(self) -> dict[str, dict[str, Any]]:
         """``list --json`` by name."""
@@ -133,6 +129,14 @@ class Console:
                 self._pids |= {primary}
                 for pool in children(primary):
                     self._pids |= {pool, *children(pool)}
+
+
+def told(done: Done, status: int = 1) -> str:
+    """The one line with which a command has failed."""
+    assert done.returncode == status, done
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("launcher: ")
+    return line.removeprefix("launcher: ")
 
 
 def ask(address: str, *variables: str) -> dict[str, Any]:

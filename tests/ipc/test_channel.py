@@ -26,7 +26,8 @@ def pair() -> Iterator[Pair]:
 def received(channel: Channel) -> tuple[bytes, list[int]]:
     found = channel.receive()
     assert found is not None, "nothing has come"
-    return found
+    record, descriptors = found
+    return bytes(record), descriptors
 
 
 def test_what_is_sent_is_received_record_by_record(pair: Pair) -> None:
@@ -155,6 +156,16 @@ def test_unread_words_of_ours_do_not_hide_the_end_of_the_other(pair: Pair) -> No
     here, there = pair
     here.send(b"never read")
     there.close()
+    with pytest.raises(ChannelClosed):
+        here.receive()
+
+
+def test_words_of_the_other_are_heard_though_it_left_ours_unread(pair: Pair) -> None:
+    here, there = pair
+    here.send(b"never read")
+    there.send(b"its last words")
+    there.close()
+    assert received(here) == (b"its last words", [])
     with pytest.raises(ChannelClosed):
         here.receive()
 

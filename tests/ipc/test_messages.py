@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import inspect
 import struct
 from typing import Any, get_args, get_type_hints
 
@@ -25,32 +25,29 @@ SAMPLES: dict[Any, list[Any]] = {
 def samples(kind: type[Any]) -> list[Any]:
     """Two messages of a kind that differ in every field."""
     hints = get_type_hints(kind)
-    names = [field.name for field in dataclasses.fields(kind)]
+    names = inspect.signature(kind).parameters
     return [kind(**{name: SAMPLES[hints[name]][which] for name in names}) for which in (0, 1)]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_it_comes_out_as_it_went_in(kind: type[Any]) -> None:
     for message in samples(kind):
-        record = encode(message)
-        assert record[:1] == kind.tag
-        found = decode(record)
+        found = decode(encode(message))
         assert type(found) is kind
         assert found == message
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_it_is_frozen(kind: type[Any]) -> None:
+def test_it_cannot_be_changed(kind: type[Any]) -> None:
     message = samples(kind)[0]
-    for field in dataclasses.fields(kind):
-        with pytest.raises(dataclasses.FrozenInstanceError):
-            setattr(message, field.name, None)
+    for name in inspect.signature(kind).parameters:
+        with pytest.raises(AttributeError):
+            setattr(message, name, None)
 
 
-def test_each_tag_is_one_byte_and_one_message() -> None:
-    tags = [kind.tag for kind in KINDS]
-    assert {len(tag) for tag in tags} == {1}
-    assert len({*tags}) == len(KINDS)
+def test_the_first_byte_tells_the_messages_apart() -> None:
+    tags = [encode(samples(kind)[0])[:1] for kind in KINDS]
+    assert len({*tags}) == len(KINDS) > 10
 
 
 @pytest.mark.parametrize(
@@ -63,7 +60,14 @@ def test_each_tag_is_one_byte_and_one_message() -> None:
     ],
 )
 def test_a_deal_carries_any_address_and_counts_of_64_bits(host: str, port: int) -> None:
-    deal = Deal(2**64 - 1, 2**64 - 2, 2**64 - 3, 65_535, host, port)
+    deal = Deal(
+        serial=2**64 - 1,
+        written=2**64 - 2,
+        consumed=2**64 - 3,
+        listener=65_535,
+        host=host,
+        port=port,
+    )
     assert decode(encode(deal)) == deal
 
 

@@ -9,7 +9,18 @@ from typing import Any
 
 import pytest
 
-from launcher.ipc.scoreboard import ROWS, Note, Notepad, Row, Scoreboard, create, memory_size
+from launcher.ipc.scoreboard import (
+    BOUNDS,
+    BUCKETS,
+    LINE,
+    ROWS,
+    Note,
+    Notepad,
+    Row,
+    Scoreboard,
+    create,
+    memory_size,
+)
 from tests.support import eventually
 
 BEGUN: dict[str, Any] = {
@@ -32,7 +43,7 @@ AS_NOTED = Note(
 )
 
 
-def begin(row: Row, thread: int = 0, **changes: int) -> None:
+def begin(row: Row, thread: int = 0, **changes: Any) -> None:
     row.pad(thread).begin(**BEGUN | changes)
 
 
@@ -86,6 +97,47 @@ def test_counts_are_of_64_bits(board: Scoreboard) -> None:
     (note,) = row.running()
     assert (note.serial, note.started, note.written, note.consumed) == (most,) * 4
     assert note.request_length == most
+
+
+def test_how_a_running_request_begins_can_be_seen(board: Scoreboard) -> None:
+    row = board.row(0)
+    assert row.active() == []
+    begin(row, data=b"GET /" + b"x" * 1000)
+    (activity,) = row.active()
+    assert activity.began == 111
+    assert activity.line == (b"GET /" + b"x" * 1000)[:LINE]
+    row.pad(0).end(took=1)
+    assert row.active() == []
+
+
+def test_the_line_of_a_longer_request_before_is_gone(board: Scoreboard) -> None:
+    row = board.row(0)
+    begin(row, data=b"POST /something/long HTTP/1.1")
+    row.pad(0).end(took=1)
+    begin(row, data=b"GET /")
+    assert row.active()[0].line == b"GET /"
+
+
+@pytest.mark.parametrize("took", [0, *BOUNDS[:2], BOUNDS[-1] - 1, BOUNDS[-1], 2**63])
+def test_a_finished_request_is_counted_where_its_time_belongs(board: Scoreboard, took: int) -> None:
+    row = board.row(0)
+    for thread in (0, 3):
+        begin(row, thread)
+        row.pad(thread).end(took)
+    bucket = sum(bound <= took for bound in BOUNDS)
+    assert row.times() == [2 * (index == bucket) for index in range(BUCKETS)]
+    assert row.requests() == 2
+
+
+def test_a_part_that_is_out_begins_the_time_anew_but_not_the_request(board: Scoreboard) -> None:
+    row = board.row(0)
+    pad = row.pad(0)
+    assert pad.started() == 0
+    begin(row)
+    assert pad.started() == 111
+    pad.progressed(999)
+    assert pad.started() == row.running()[0].started == 999
+    assert row.active()[0].began == 111
 
 
 def test_a_thread_that_says_it_is_free_keeps_its_note(board: Scoreboard) -> None:

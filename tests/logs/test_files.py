@@ -133,6 +133,22 @@ def test_what_a_crash_left_is_ended_too(folder: Folder) -> None:
     assert folder.read() == "Fatal Python err\none\n"
 
 
+def test_what_a_child_writes_to_a_file_of_long_ago_is_not_lost(folder: Folder) -> None:
+    """It knows of no other file than the one it was started with."""
+    log = folder.log(size=1000, keep=2)
+    with (folder.path / "0.log").open("ab", buffering=0) as child:
+        for number in range(100):
+            log.append(LINE)
+            child.write(b"child %d\n" % number)
+            assert f"child {number}\n" in folder.everything()
+    assert folder.names() == ["0.log", "0.log.1", "0.log.2"]
+    assert folder.size() <= 3 * 1000 + 100 * len("child 99\n")
+    for _ in range(30):
+        log.append(LINE)
+    assert "child" not in folder.everything()
+    assert folder.size() <= 3 * 1000
+
+
 # The file is changed from outside
 
 

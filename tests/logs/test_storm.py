@@ -141,7 +141,7 @@ def test_old_and_new_workers_of_a_slot_during_a_reload(start_background: StartCl
     for file in files_of(_log(cluster).parent):
         for match in LINE.finditer(file.read_text()):
             found[match[1]].append(int(match[2]))
-    assert found == dict.fromkeys(["old.0", "old.1", "new.0", "new.1"], [*range(1500)])
+    assert found == {name: [*range(1500)] for name in ("old.0", "old.1", "new.0", "new.1")}
 
 
 def _log(cluster: Cluster) -> Path:

@@ -1,0 +1,107 @@
+"""``save`` and ``resurrect``: the same set with the same scale, whatever happened meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import pytest
+
+from tests.cli.tools import Console
+from tests.support import alive, eventually
+
+PORT = ("-p", "0")
+
+
+def kill_everything(console: Console) -> None:
+    """As a power cut."""
+    primaries = [each["pid"] for each in console.list().values() if each["pid"]]
+    workers = [w["pid"] for each in console.list().values() for w in each["workers"]]
+    for pid in [*primaries, *workers]:
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not any(map(alive, [*primaries, *workers])))
+
+
+def test_the_running_set_comes_back_with_its_scale(console: Console) -> None:
+    console.write(
+        "cluster.toml",
+        '[defaults]\napp = "web:app"\nport = 0\nworkers = 1\n'
+        '[apps.shop.env]\nSECRET = "canary-table"\n[apps.blog]\n',
+    )
+    console.ok("start", CANARY="canary-shell")
+    console.ok("start", "web:app", "-n", "gone", "-w", "1", *PORT)
+    console.ok("stop", "gone")
+    console.ok("scale", "shop", "3")
+    assert console.ok("save") == "saved 2 clusters: blog, shop\n"
+    kill_everything(console)
+    assert {each["status"] for each in console.list().values()} == {"stopped"}
+    assert [line.split(" (")[0] for line in console.ok("resurrect").splitlines()] == [
+        "started blog",
+        "started shop",
+    ]
+    found = console.list()
+    assert {name: each["status"] for name, each in found.items()} == {
+        "blog": "online",
+        "gone": "stopped",
+        "shop": "online",
+    }
+    assert (len(found["shop"]["workers"]), len(found["blog"]["workers"])) == (3, 1)
+    answer = console.ask("shop", "SECRET", "CANARY")
+    assert (answer["SECRET"], answer["CANARY"]) == ("canary-table", None)
+    saved = (console.home / ".saved.json").read_text()
+    assert "canary" not in saved
+    line = console.refused("resurrect")
+    assert line == "all clusters of the saved set run already: nothing to do"
+
+
+def test_an_empty_set_is_saved_only_when_asked_for(console: Console) -> None:
+    line = console.refused("save")
+    assert line == "no cluster is running: nothing saved (--force saves that)"
+    assert console.refused("resurrect") == "nothing was saved: python -m launcher save"
+    assert console.ok("save", "--force") == "saved 0 clusters\n"
+    line = console.refused("resurrect")
+    assert line == "all clusters of the saved set run already: nothing to do"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"{", b"\0" * 500, b'{"version": 9}', b'{"version": 1, "clusters": [{}]}', b"[]"],
+)
+def test_a_damaged_file_is_told_and_the_one_before_is_used(console: Console, damage: bytes) -> None:
+    console.ok("start", "web:app", "-w", "1", *PORT)
+    console.ok("save")
+    console.ok("scale", "web", "2")
+    console.ok("save")
+    console.ok("delete", "web")
+    path = console.home / ".saved.json"
+    path.write_bytes(damage)
+    done = console("resurrect")
+    assert done.returncode == 0
+    assert done.stderr == f"launcher: {path} is damaged: took the set saved before it\n"
+    assert len(console.list()["web"]["workers"]) == 1
+    # A save now does not put the damaged one in the place of the good one.
+    console.ok("save")
+    before = json.loads((console.home / ".saved-before.json").read_text())
+    assert before["clusters"][0]["wanted"] == 1
+
+
+def test_nothing_but_damage(console: Console) -> None:
+    console.ok("save", "--force")
+    path = console.home / ".saved.json"
+    path.write_text("{")
+    assert console.refused("resurrect") == f"{path} is damaged"
+
+
+def test_one_that_cannot_start_does_not_hold_up_the_others(console: Console) -> None:
+    console.write("blog.py", "from web import app\n")
+    console.ok("start", "web:app", "-w", "1", *PORT)
+    console.ok("start", "blog:app", "-w", "1", *PORT)
+    console.ok("save")
+    console.ok("delete", "all")
+    console.write("blog.py", "import nowhere\n")
+    done = console("resurrect")
+    assert done.returncode == 1
+    assert done.stdout.startswith("started web ")
+    assert "launcher: blog: cannot load 'blog:app'" in done.stderr
+    assert list(console.list()) == ["web"]

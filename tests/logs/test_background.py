@@ -1,0 +1,271 @@
+"""Real clusters whose logs are in files: what arrives, what a reload, a crash, a full disk do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+
+from launcher.logs.files import Limits, LogFile
+from launcher.logs.folder import open_folder
+from tests.logs.conftest import HERE
+from tests.support import Cluster, StartCluster, alive, eventually
+
+
+def folder_of(cluster: Cluster) -> Path:
+    return cluster.home / "chatty" / "logs"
+
+
+def text_of(cluster: Cluster, name: str = "0.log") -> str:
+    return (folder_of(cluster) / name).read_text()
+
+
+def ask(cluster: Cluster, path: str) -> int:
+    return requests.get(f"{cluster.url}{path}", timeout=30).status_code
+
+
+def test_everything_arrives(start_background: StartCluster) -> None:
+    cluster = start_background("-w", "1")
+    assert ask(cluster, "/ways") == 200
+    eventually(lambda: "without an end" in text_of(cluster))
+    lines = [line for line in text_of(cluster).splitlines() if line.startswith("way: ")]
+    assert lines == [
+        "way: print",
+        "way: print to stderr",
+        "way: in two parts",
+        "way: write",
+        "way: write again",
+        "way: bytes",
+        "way: logging",
+        "way: the app's logger",
+        "way: wsgi.errors",
+        "way: descriptor 1",
+        "way: descriptor 2",
+        "way: C",
+        "way: child",
+        "way: child, stderr",
+        "way: without an end",
+    ]
+    assert "UserWarning: way: a warning\n" in text_of(cluster)
+    assert text_of(cluster, "pool.log").startswith("loaded: print\n")
+    assert "'chatty' is ready at http://" in text_of(cluster, "primary.log")
+    assert cluster.log == ""
+
+
+def test_what_is_printed_at_the_end_arrives(start_background: StartCluster) -> None:
+    cluster = start_background("-w", "1")
+    ask(cluster, "/say/hello")
+    folder = os.open(folder_of(cluster), os.O_RDONLY)  # with the cluster its folder goes
+    primary = os.open("primary.log", os.O_RDONLY, dir_fd=folder)
+    assert cluster.stop() == 0
+    assert "stopping; running requests have" in os.pread(primary, 10_000, 0).decode()
+    os.close(primary)
+    os.close(folder)
+
+
+def test_only_this_user_can_read_them(start_background: StartCluster) -> None:
+    cluster = start_background("-w", "1")
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder_of(cluster).iterdir()}
+    assert {"0.log", ".0.times", "pool.log", "primary.log"} <= modes.keys()
+    assert {*modes.values()} == {0o600}
+    assert stat.S_IMODE(folder_of(cluster).stat().st_mode) == 0o700
+
+
+def test_the_last_words_of_a_worker(start_background: StartCluster) -> None:
+    cluster = start_background("-w", "1")
+    assert ask(cluster, "/segfault") == 502
+    eventually(lambda: cluster.workers()[0]["id"] > 1)
+    ask(cluster, "/say/the next worker")
+    text = text_of(cluster)
+    assert "the last line before\nand a part Fatal Python error: Segmentation fault\n" in text
+    assert ", in segfault\n" in text
+    assert text.endswith("\nthe next worker\n")
+    assert "was killed by SIGSEGV" in text_of(cluster, "primary.log")
+
+
+def test_each_slot_has_its_file_for_good(start_background: StartCluster) -> None:
+    cluster = start_background("-w", "2")
+    os.kill(cluster.workers()[1]["pid"], signal.SIGKILL)
+    eventually(lambda: [worker["id"] for worker in cluster.workers()] == [1, 3])
+    for number in range(20):
+        ask(cluster, f"/say/{number}")
+    said = [text_of(cluster, name).split() for name in ("0.log", "1.log")]
+    assert sorted(map(int, said[0] + said[1])) == list(range(20))
+    assert all(said)
+
+
+def test_a_flood_past_python_is_rotated_too(start_background: StartCluster) -> None:
+    cluster = start_background("-w", "1", "--log-max-size", "100K", "--log-keep", "2")
+    ask(cluster, "/flood/500000")
+    rotated = folder_of(cluster) / "0.log.1"
+    eventually(lambda: rotated.stat().st_size == 500_000)
+    ask(cluster, "/say/after it")
+    assert text_of(cluster) == "after it\n"
+
+
+def test_a_child_that_outlives_rotations(start_background: StartCluster) -> None:
+    cluster = start_background(
+        *("-w", "1", "--threads", "1", "--log-max-size", "64K", "--log-keep", "2")
+    )
+    ask(cluster, "/linger")
+    for number in range(6):
+        ask(cluster, f"/tell/{number}")
+        eventually(
+            lambda number=number: any(  # type: ignore[misc]
+                f"child: {number}\n" in path.read_text()
+                for path in folder_of(cluster).glob("0.log*")
+            )
+        )
+        ask(cluster, "/storm/w/1/20/4096")
+
+
+def test_a_full_disk_does_not_stop_the_serving(start_background: StartCluster) -> None:
+    cluster = start_background("-w", "1", "--access-log", MOST_BYTES="70000")
+    ask(cluster, "/storm/w/2/50/1024")
+    assert [ask(cluster, "/") for _ in range(20)] == [200] * 20
+    assert (folder_of(cluster) / "0.log").stat().st_size == 70_000
+    assert cluster.command("flush", "chatty").returncode == 0
+    assert ask(cluster, "/") == 200
+    assert text_of(cluster).startswith("[log] lines that could not be written: ")
+
+
+def test_a_log_folder_that_was_removed_does_not_either(start_background: StartCluster) -> None:
+    cluster = start_background("-w", "1", "--access-log")
+    for path in folder_of(cluster).iterdir():
+        path.unlink()
+    folder_of(cluster).rmdir()
+    assert ask(cluster, "/ways") == 200
+    assert cluster.command("reload", "chatty").returncode == 0
+    assert ask(cluster, "/ways") == 200
+
+
+def test_an_app_that_cannot_be_loaded_is_told_to_whoever_starts_it(
+    start_cluster: StartCluster, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.py").write_text("print('on the way')\nraise OSError('no \\x1b[31m luck')\n")
+    command = (sys.executable, str(HERE / "background.py"))
+    cluster = start_cluster("broken:app", prefix=command, folder=tmp_path)
+    assert cluster.process.wait(30) == 1
+    assert cluster.log.splitlines()[-2:] == [
+        r"OSError: no \x1b[31m luck",
+        r"launcher: cannot load 'broken:app': OSError: no \x1b[31m luck",
+    ]
+    assert [*cluster.home.iterdir()] == []
+
+
+@pytest.mark.parametrize("planted", ["logs", "logs/primary.log", "logs/pool.log", "logs/0.log"])
+def test_a_planted_link_is_not_followed(
+    start_cluster: StartCluster, home: Path, tmp_path: Path, planted: str
+) -> None:
+    target = tmp_path / "target"
+    target.mkdir() if planted == "logs" else target.write_text("precious")
+    place = home / "chatty" / planted
+    place.parent.mkdir(parents=True, mode=0o700)
+    for parent in (home, home / "chatty"):
+        parent.chmod(0o700)
+    place.symlink_to(target)
+    command = (sys.executable, str(HERE / "background.py"))
+    cluster = start_cluster("chatty:app", "-w", "1", prefix=command, folder=HERE / "apps")
+    if planted == "logs":
+        assert cluster.process.wait(30) == 1
+        assert cluster.log == f"launcher: {place}: is a symlink, or no folder: remove it\n"
+        assert [*target.iterdir()] == []
+    else:
+        cluster.ready()
+        assert ask(cluster, "/ways") == 200
+        assert target.read_text() == "precious"
+
+
+def test_others_folders_are_refused(tmp_path: Path) -> None:
+    from launcher.errors import LauncherError
+
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs").chmod(0o777)
+    fd = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(LauncherError, match="can be written by others"):
+        open_folder(fd, str(tmp_path))
+    os.close(fd)
+
+
+# reopen
+
+
+@pytest.mark.parametrize("how", ["command", "signal"])
+def test_reopen(start_background: StartCluster, how: str) -> None:
+    cluster = start_background("-w", "2")
+    names = ["0.log", "1.log", "pool.log", "primary.log"]
+    for name in names:
+        os.rename(folder_of(cluster) / name, folder_of(cluster) / f"{name}-moved")
+    if how == "command":
+        done = cluster.command("reopen", "chatty")
+        assert (done.returncode, done.stdout) == (0, "reopened the logs of chatty\n")
+        processes = [cluster.pid, *(worker["pid"] for worker in cluster.workers())]
+        outputs = {os.readlink(f"/proc/{pid}/fd/{fd}") for pid in processes for fd in (1, 2)}
+        assert outputs == {str(folder_of(cluster) / name) for name in names if name != "pool.log"}
+    else:
+        os.kill(cluster.pid, signal.SIGUSR1)
+    for name in names:
+        eventually((folder_of(cluster) / name).exists)
+    assert alive(cluster.pid)
+
+
+def test_reopen_of_a_cluster_in_the_foreground(start_cluster: StartCluster) -> None:
+    """gunicorn's configuration may have it log to files of its own."""
+    cluster = start_cluster("plain:application", "-w", "1").ready()
+    assert cluster.command("reopen").returncode == 0
+
+
+def test_reopen_says_so_when_a_process_does_not(start_background: StartCluster) -> None:
+    cluster = start_background("-w", "1")
+    worker = cluster.workers()[0]["pid"]
+    os.kill(worker, signal.SIGSTOP)
+    os.rename(folder_of(cluster) / "0.log", folder_of(cluster) / "moved")
+    done = cluster.command("reopen", "chatty")
+    os.kill(worker, signal.SIGCONT)
+    assert done.returncode == 1
+    assert f"not reopened within 5 s by pid {worker}" in done.stderr
+
+
+# The way of gunicorn's settings
+
+
+def test_gunicorns_capture_output_leaves_ours_alone(
+    start_background: StartCluster, tmp_path: Path
+) -> None:
+    conf = tmp_path / "gunicorn.conf.py"
+    conf.write_text(f"capture_output = True\nerrorlog = {str(tmp_path / 'error.log')!r}\n")
+    cluster = start_background("-w", "1", "--gunicorn-config", str(conf))
+    assert ask(cluster, "/fail") == 500
+    ask(cluster, "/say/hello")
+    assert text_of(cluster).endswith("hello\n")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_worker_that_becomes_another_user_still_rotates(
+    start_background: StartCluster, tmp_path: Path
+) -> None:
+    conf = tmp_path / "gunicorn.conf.py"
+    conf.write_text("user = group = 65534\n")
+    cluster = start_background(
+        *("-w", "1", "--gunicorn-config", str(conf), "--log-max-size", "64K", "--log-keep", "2")
+    )
+    assert ask(cluster, "/storm/w/1/100/4096") == 200
+    names = sorted(path.name for path in folder_of(cluster).glob("0.log*"))
+    assert names == ["0.log", "0.log.1", "0.log.2"]
+    assert cluster.command("logs", "chatty", "-n", "1").stdout.startswith("0|chatty | w.0 99 xxx")
+
+
+def test_the_file_of_a_stopped_writer_can_still_be_read(tmp_path: Path) -> None:
+    """Nothing of the format needs whoever wrote it."""
+    fd = os.open(tmp_path, os.O_RDONLY)
+    log = LogFile(fd, "0", Limits(0, 0))
+    log.append(b"one\n")
+    log.close()
+    os.close(fd)
+    assert subprocess.check_output(["tail", "-n", "1", str(tmp_path / "0.log")]) == b"one\n"
