@@ -260,7 +260,7 @@ class Reader:
             return self._expectation.end(step.expected, first.log_while_it_runs(), self._seen)
 
         try:
-            self._seen = eventually(end, within=30)
+            self._seen = eventually(end, within=60)
         except pytest.fail.Exception:
             print(f"--- expected:\n{step.expected}\n--- the first terminal:\n{first.log}")
             raise

@@ -41,6 +41,8 @@ WORKERS = (
 )
 EXITS = ("slot", "worker", "pid", "when", "ended", "reason")
 SETTINGS = ("option", "value", "from")
+LONGEST_VALUE = 24
+"""Characters of a value that the column of values makes room for."""
 
 
 @click.command(epilog="Example: python -m launcher describe web")
@@ -104,7 +106,7 @@ def _lines(facts: Facts, logs: list[str], colours: bool) -> list[str]:
         *_summary(facts, logs, colours),
         *_section("workers", _workers(facts), colours, _by_status(status["workers"])),
         *_section("last exits", _exits(facts), colours, left=6),
-        *_section("settings", _configuration(facts), colours, left=3),
+        *_configuration(facts, colours),
     ]
 
 
@@ -185,18 +187,25 @@ def _workers(facts: Facts) -> list[list[str]]:
 def _exits(facts: Facts) -> list[list[str]]:
     rows = [[*EXITS]]
     for each in facts.last_exits:
-        ended = each["signal"] or f"exit {each['code']}"
+        ended = each["signal"] or f"exit {'?' if each['code'] is None else each['code']}"
         when = _local(each["when"]).strftime("%Y-%m-%d %H:%M:%S")
         cells = [str(each["slot"]), str(each["id"]), str(each["pid"] or "-"), when, ended]
         rows.append([*map(printable, cells), printable(each["reason"])])
     return rows
 
 
-def _configuration(facts: Facts) -> list[list[str]]:
-    rows = [[*SETTINGS]]
-    for name, value, source in _settings(facts):
-        rows.append([name, printable(_shown(value)), printable(source)])
-    return rows
+def _configuration(facts: Facts, colours: bool) -> list[str]:
+    """A line per option. A value that is longer than most pushes only its own line."""
+    rows = [SETTINGS]
+    rows += [(name, _shown(value), source) for name, value, source in _settings(facts)]
+    names = max(len(name) for name, _, _ in rows)
+    values = max(len(value) for _, value, _ in rows if len(value) <= LONGEST_VALUE)
+    title = click.style("settings", bold=True) if colours else "settings"
+    lines = [
+        f"  {name:<{names}}  {printable(value):<{values}}  {printable(source)}"
+        for name, value, source in rows
+    ]
+    return ["", title, *lines] if len(lines) > 1 else []
 
 
 def _settings(facts: Facts) -> list[tuple[str, Any, str]]:

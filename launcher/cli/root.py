@@ -28,6 +28,7 @@ COMMANDS = {
     "logs": "launcher.cli.logs:logs",
     "flush": "launcher.cli.logs:flush",
     "reopen": "launcher.cli.logs:reopen",
+    "monit": "launcher.cli.monit:monit",
     "sizing": "launcher.cli.sizing:sizing",
     "completion": "launcher.cli.completion:completion",
 }

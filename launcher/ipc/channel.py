@@ -107,6 +107,11 @@ class Channel:
         while not self.send(record):
             writable.poll()
 
+    def say_no_more(self) -> None:
+        """Let the other side see end of file; it can still be heard."""
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_WR)
+
     def shut(self) -> None:
         """Let both sides see end of file; each then closes its end."""
         with contextlib.suppress(OSError):

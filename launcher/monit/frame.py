@@ -9,7 +9,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
@@ -38,7 +38,12 @@ SOURCES = ("cyan", "green", "yellow", "magenta", "blue", "bright_cyan", "bright_
 WIDE = 120
 """Columns from which requests and log stand side by side."""
 
-ONCE_LINES = 15
+HIGH = 30
+"""Rows from which there is room for what is nice to have."""
+
+LOW = 6
+"""Rows below which there is room for the table only."""
+
 MOST_HEIGHT = 1000
 LONGEST_ERROR = 3
 OLD = 1.0
@@ -91,37 +96,34 @@ class View:
 def frame(view: View, width: int, height: int | None) -> list[Text]:
     """The picture: exactly ``height`` rows, or as many as there are to be seen."""
     rows = MOST_HEIGHT if height is None else max(1, height)
-    foot = _foot(view, width) if height and height > 1 else []
-    body = _body(view, width, rows - len(foot), bounded=height is not None)
+    foot = _foot(view, width, rows) if rows > 1 else []
+    lines = _body(view, width, rows - len(foot))
     if height is not None:
-        body = body[: height - len(foot)]
-        body += [Text()] * (height - len(foot) - len(body))
-    return [_cropped(line, width, view.glyphs) for line in body + foot]
+        lines = lines[: rows - len(foot)]
+        lines += [Text()] * (rows - len(foot) - len(lines))
+    return [_cropped(line, width, view.glyphs) for line in lines + foot]
 
 
-def _body(view: View, width: int, rows: int, bounded: bool) -> list[Text]:
-    head = [_title(view, width)] if rows > 4 or not bounded else []
-    if not view.clusters:
-        return [*head, Text(), Text("  no clusters; start one: python -m launcher start")]
-    cluster = view.clusters[view.selected]
-    running = _running(cluster)
-    spark = _spark(view, width) if rows >= 30 and bounded else []
+def _body(view: View, width: int, rows: int) -> list[Text]:
+    head = [_title(view, width)] if rows >= LOW else []
+    head += [Text()] if rows >= HIGH else []
+    if view.cluster is None:
+        return [*head, Text("  no clusters; start one: python -m launcher start")]
+    about = _about(view, width) if rows >= HIGH else []
+    running = _running(view.cluster)
+    rows -= len(head) + len(about)
+    requests, log = 1 + max(1, len(running)), 1 + max(1, len(view.lines))
+    below = [Want(4, max(requests, log))] if width >= WIDE else [Want(3, requests), Want(4, log)]
+    table, *others = share(rows, [Want(max(4, rows // 2), _table_height(view, width)), *below])
+    lines = [*head, *_table(view, width, table), *about]
     if width >= WIDE:
-        below = [Want(4, 1 + max(len(running), len(view.lines), 1))]
-    else:
-        log = len(view.lines) if bounded else min(len(view.lines), ONCE_LINES)
-        below = [Want(3, 1 + max(1, len(running))), Want(4, 1 + max(1, log))]
-    if not bounded and width >= WIDE:
-        below = [Want(4, 1 + max(len(running), min(len(view.lines), ONCE_LINES), 1))]
-    most = 1 + sum(_height(facts, width) for facts in view.clusters)
-    most += len(cluster.status["workers"])
-    rows -= len(head) + len(spark)
-    given = share(rows, [Want(max(4, rows // 2), most), *below])
-    body = [*head, *_table(view, width, given[0]), *spark]
-    if width >= WIDE:
-        return body + _side_by_side(view, running, width, given[1])
-    body += _requests(view, running, width, given[1])
-    return body + _log(view, width, given[2])
+        return lines + _side_by_side(view, running, width, others[0])
+    return lines + _requests(view, running, width, others[0]) + _log(view, width, others[1])
+
+
+def _table_height(view: View, width: int) -> int:
+    workers = len(view.cluster.status["workers"]) if view.cluster else 0
+    return 1 + workers + sum(1 + len(_errors(facts, width)) for facts in view.clusters)
 
 
 # Lines and their parts
@@ -130,7 +132,9 @@ def _body(view: View, width: int, rows: int, bounded: bool) -> list[Text]:
 def _cropped(line: Text, width: int, glyphs: Glyphs) -> Text:
     if cell_len(line.plain) > width:
         line = line.copy()
-        line.right_crop(len(line.plain) - len(set_cell_size(line.plain, max(0, width - 1)).rstrip()))
+        line.right_crop(
+            len(line.plain) - len(set_cell_size(line.plain, max(0, width - 1)).rstrip())
+        )
         line.append(glyphs.more, "bright_black")
     return line
 
@@ -160,9 +164,9 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' * (count != 1)}"
 
 
-def _foot(view: View, width: int) -> list[Text]:
+def _foot(view: View, width: int, rows: int) -> list[Text]:
     lines = []
-    if view.message:
+    if view.message and rows >= LOW:
         style = "bold red" if view.failed else "bold green"
         lines.append(Text(f" {printable(view.message)}", style))
     if view.live:
@@ -182,6 +186,8 @@ HEADINGS = (
     *("name", "status", "pid", "uptime", "restarts", "req/s", "p50", "p99", "busy", "conns"),
     *("cpu", "memory"),
 )
+LEAST = (0, 10, 7, 6, 8, 5, 5, 5, 4, 5, 4, 6)
+"""Widths that keep the columns where they are while the figures change."""
 RANKS = (0, 0, 8, 9, 5, 1, 3, 2, 4, 6, 4, 7)
 """Which column goes first when there is no room: the one with the highest."""
 LEFT = 2
@@ -197,36 +203,36 @@ class _Row:
 
 def _table(view: View, width: int, rows: int) -> list[Text]:
     """The heading and as many rows as fit, the selected cluster with its workers among them."""
-    selected = view.clusters[view.selected]
-    workers = _worker_rows(selected, view.glyphs)
     clusters = [
         _cluster_row(facts, index == view.selected, view.glyphs)
         for index, facts in enumerate(view.clusters)
     ]
-    errors = [_errors(facts, width) for facts in view.clusters]
+    workers = _worker_rows(view.clusters[view.selected], view.glyphs)
     room = rows - 1
-    others = len(clusters) + sum(map(len, errors))
-    if others + len(workers) > room:
-        errors = [[] if facts is not selected else error for facts, error in zip(view.clusters, errors, strict=True)]
+    errors = _shown_errors(view, width, room - len(workers))
     shown = window(len(clusters), view.selected, _cluster_room(room, len(clusters), len(workers)))
     left = room - len(shown) - sum(len(errors[index]) for index in shown)
-    hidden = len(workers) - left
-    if hidden > 0:
-        workers = workers[: max(0, left - 1)]
+    hidden = len(workers) - max(0, left - 1) if len(workers) > left else 0
+    workers = workers[: len(workers) - hidden]
     heading = _Row(HEADINGS, {}, "bold bright_black")
-    widths = _widths([heading, *clusters, *workers])
-    columns = fitting(widths, RANKS, width - 1, 1)
-    gap = _gap(widths, columns, width)
-    lines = [_aligned(heading, widths, columns, gap)]
+    grid = _Grid.of([heading, *clusters, *workers], width)
+    lines = [grid.line(heading)]
     for index in shown:
-        lines.append(_aligned(clusters[index], widths, columns, gap))
-        lines += errors[index]
+        lines += [grid.line(clusters[index]), *errors[index]]
         if index == view.selected:
-            lines += [_aligned(row, widths, columns, gap) for row in workers]
-            if hidden > 0 and left > 0:
-                more = f"  {view.glyphs.more} {_counted(hidden + 1, 'more worker')}"
+            lines += [grid.line(row) for row in workers]
+            if hidden and left > 0:
+                more = f"  {view.glyphs.more} {_counted(hidden, 'more worker')}"
                 lines.append(Text(more, "bright_black"))
     return lines
+
+
+def _shown_errors(view: View, width: int, room: int) -> list[list[Text]]:
+    """What is wrong with each cluster; where that is too much, with the selected one."""
+    errors = [_errors(facts, width) for facts in view.clusters]
+    if len(errors) + sum(map(len, errors)) > room:
+        return [error if at == view.selected else [] for at, error in enumerate(errors)]
+    return errors
 
 
 def _cluster_room(room: int, clusters: int, workers: int) -> int:
@@ -234,25 +240,33 @@ def _cluster_room(room: int, clusters: int, workers: int) -> int:
     return max(1, min(clusters, max(room - workers, room // 2)))
 
 
-def _widths(rows: Sequence[_Row]) -> list[int]:
-    return [max(map(cell_len, column)) for column in zip(*(row.cells for row in rows), strict=True)]
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """Which columns there are, how wide, and how far apart."""
 
+    widths: Sequence[int]
+    columns: Sequence[int]
+    gap: int
 
-def _gap(widths: Sequence[int], columns: Sequence[int], width: int) -> int:
-    """Blanks between columns: more where there is more room, but never a desert."""
-    spare = width - 1 - sum(widths[index] for index in columns)
-    return max(1, min(4, spare // max(1, len(columns) - 1)))
+    @classmethod
+    def of(cls, rows: Sequence[_Row], width: int) -> Self:
+        """The widest that fits; more between columns where there is more room."""
+        cells = zip(*(row.cells for row in rows), strict=True)
+        widths = [
+            max(least, *map(cell_len, column)) for least, column in zip(LEAST, cells, strict=True)
+        ]
+        columns = fitting(widths, RANKS, width - 1, 1)
+        spare = width - 1 - sum(widths[index] for index in columns)
+        return cls(widths, columns, max(1, min(4, spare // max(1, len(columns) - 1))))
 
-
-def _aligned(row: _Row, widths: Sequence[int], columns: Sequence[int], gap: int) -> Text:
-    line = Text(" ", row.style)
-    for place, index in enumerate(columns):
-        cell = row.cells[index]
-        pad = " " * (widths[index] - cell_len(cell))
-        text = cell + pad if index < LEFT else pad + cell
-        line.append(" " * gap if place else "")
-        line.append(text, row.styles.get(index))
-    return line
+    def line(self, row: _Row) -> Text:
+        line = Text(" ", row.style)
+        for place, index in enumerate(self.columns):
+            cell = row.cells[index]
+            pad = " " * (self.widths[index] - cell_len(cell))
+            line.append(" " * self.gap if place else "")
+            line.append(cell + pad if index < LEFT else pad + cell, row.styles.get(index))
+        return line
 
 
 def _cluster_row(facts: Facts, selected: bool, glyphs: Glyphs) -> _Row:
@@ -323,10 +337,6 @@ def _worker_row(worker: Mapping[str, Any], lately: Mapping[str, Any], mark: str)
     return _Row(cells, styles)
 
 
-def _height(facts: Facts, width: int) -> int:
-    return 1 + len(_errors(facts, width))
-
-
 def _errors(facts: Facts, width: int) -> list[Text]:
     error = facts.status["error"]
     if not error:
@@ -349,18 +359,26 @@ def show_time(seconds: float | None) -> str:
 # What is below it
 
 
-def _spark(view: View, width: int) -> list[Text]:
-    """How the requests per second have been."""
-    if view.cluster is None or view.cluster.activity is None or len(view.rates) < 2:
+def _about(view: View, width: int) -> list[Text]:
+    """What the selected cluster is, and how its requests per second have been."""
+    if view.cluster is None:
         return []
-    label, shown = " requests/s ", list(view.rates)[-(width - 24) :]
-    top = max(*shown, 1.0)
-    marks = "".join(
-        view.glyphs.spark[min(7, int(rate / top * 8))] if rate else view.glyphs.spark[0]
-        for rate in shown
-    )
-    peak = Text(f"  up to {show_rate(top)}", "bright_black")
-    return [Text(), Text.assemble((label, "bright_black"), (marks, "green"), peak), Text()]
+    status, dot = view.cluster.status, f" {view.glyphs.dot} "
+    parts = [status["app"], ", ".join(map(str, status["bind"])), status["policy"]]
+    if status["generation"]:
+        parts.append(f"generation {status['generation']}")
+    line = Text(f" {printable(dot.join(filter(None, parts)))}", "bright_black")
+    return [Text(), line, *_spark(view, width), Text()]
+
+
+def _spark(view: View, width: int) -> list[Text]:
+    shown = list(view.rates)[-max(2, width - 32) :]
+    if len(shown) < 2:
+        return []
+    top, steps = max(*shown, 1.0), view.glyphs.spark
+    marks = "".join(steps[min(len(steps) - 1, int(rate / top * len(steps)))] for rate in shown)
+    peak = (f"  at most {show_rate(top)}", "bright_black")
+    return [Text.assemble((" requests/s ", "bright_black"), (marks, "green"), peak)]
 
 
 def _running(facts: Facts) -> list[Mapping[str, Any]]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from operator import attrgetter
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
-from launcher.cli.status import Facts, activity_of
 from launcher.errors import LauncherError
 from launcher.home import Home
 from launcher.logs.reading import Line, LogReader
 
-__all__ = ["Errands", "Logs", "wanted_names"]
+__all__ = ["Errands", "Logs", "first_choice"]
 
 MOST_LINES = 200
 """Log lines that are kept; no screen is higher."""
@@ -55,46 +55,34 @@ class Errands:
             self._done.get()()
 
 
-def wanted_names(home: Home | None, only: str | None) -> list[str]:
-    """The clusters to be shown."""
-    names = home.names() if home else []
-    return [name for name in names if only in (None, name)]
-
-
-def look(home: Home, name: str) -> Facts | None:
-    """A cluster as it is now; never raises for what is wrong with it."""
-    return activity_of(home, name)
-
-
 class Logs:
-    """The last log lines of one cluster."""
+    """The last log lines of one cluster. For one thread at a time."""
 
     def __init__(self, home: Home, name: str) -> None:
         self._home = home
         self._name = name
         self._reader: LogReader | None = None
-        self.lines: deque[Line] = deque(maxlen=MOST_LINES)
-        self.problem = ""
+        self._lines: deque[Line] = deque(maxlen=MOST_LINES)
 
-    def refresh(self) -> None:
-        """Read what has come."""
-        try:
-            with self._home.logs(self._name) as folder:
-                if folder is None:
-                    self.problem = "no log files: what it logs is shown where it runs"
-                    return
-                self.problem = ""
-                if self._reader is None:
-                    self._reader = LogReader()
-                    self.lines.extend(self._reader.last(folder, MOST_LINES, unfinished=False))
-                else:
-                    new = self._reader.more(folder)
-                    self.lines.extend(sorted(new, key=attrgetter("when")))
-        except (LauncherError, OSError) as error:
-            self.problem = str(error)
+    def read(self) -> list[Line]:
+        """The last lines there are now. LauncherError if there are no files."""
+        with self._home.logs(self._name) as folder:
+            if folder is None:
+                raise LauncherError("no log files: what it logs is shown where it runs")
+            if self._reader is None:
+                self._reader = LogReader()
+                self._lines.extend(self._reader.last(folder, MOST_LINES, unfinished=False))
+            else:
+                new = self._reader.more(folder)
+                self._lines.extend(sorted(new, key=attrgetter("when")))
+        return list(self._lines)
 
-    def close(self) -> None:
-        """Close the files."""
-        if self._reader:
-            self._reader.close()
-            self._reader = None
+
+def first_choice(home: Home | None, names: list[str]) -> str:
+    """The cluster to begin with: the first that runs, else the first there is."""
+    for name in names:
+        with suppress(LauncherError):
+            entry = home.entry(name) if home else None
+            if entry and entry.running:
+                return name
+    return names[0] if names else ""

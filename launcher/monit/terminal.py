@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import termios
 import tty
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -18,7 +20,7 @@ _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"
 _LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
 # Terminals that know it show a frame only when it is whole; others ignore it.
 _BEGIN_FRAME, _END_FRAME = "\x1b[?2026h", "\x1b[?2026l"
-_HOME, _REST_OF_LINE, _REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
+_HOME = "\x1b[H"
 _PLAIN = "\x1b[0m"
 
 _SEQUENCES = {
@@ -72,6 +74,8 @@ class Terminal:
         """LauncherError if there is no terminal to be had."""
         if not (sys.stdin and sys.stdin.isatty() and sys.stdout and sys.stdout.isatty()):
             raise LauncherError("monit needs a terminal; for one frame: monit --once")
+        if os.environ.get("TERM", "dumb") in ("dumb", "unknown"):
+            raise LauncherError("monit needs a better terminal than TERM=dumb: see monit --once")
         self.input = sys.stdin.fileno()
         self._output = sys.stdout.fileno()
         self._before = termios.tcgetattr(self.input)
@@ -81,15 +85,21 @@ class Terminal:
         self._write(_ENTER)
         return self
 
+    def suspend(self) -> None:
+        """Give the terminal back and stop, as Ctrl-Z asks; returns when we go on."""
+        self.__exit__(None, None, None)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        self.__enter__()
+
     def __exit__(
         self,
         _kind: type[BaseException] | None,
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        try:
+        with suppress(OSError):  # it may be gone
             self._write(_PLAIN + _END_FRAME + _LEAVE)
-        finally:
+        with suppress(termios.error):
             termios.tcsetattr(self.input, termios.TCSANOW, self._before)
 
     def size(self) -> tuple[int, int]:
@@ -99,14 +109,16 @@ class Terminal:
 
     def read(self) -> list[str] | None:
         """The keys that were pressed; None when the terminal is gone."""
-        typed = os.read(self.input, 1024)
+        try:
+            typed = os.read(self.input, 1024)
+        except OSError:
+            return None
         return keys(typed.decode(errors="replace")) if typed else None
 
     def show(self, lines: list[str]) -> None:
-        """Show a frame."""
-        rows = f"{_REST_OF_LINE}\r\n".join(lines)
-        end = f"{_PLAIN}{_REST_OF_LINE}{_REST_OF_SCREEN}{_END_FRAME}"
-        self._write(f"{_BEGIN_FRAME}{_HOME}{rows}{end}")
+        """Show a frame; its lines are as wide as the terminal, so nothing need be erased."""
+        rows = "\r\n".join(lines)
+        self._write(f"{_BEGIN_FRAME}{_HOME}{rows}{_PLAIN}{_END_FRAME}")
 
     def _write(self, text: str) -> None:
         data = text.encode(sys.stdout.encoding or "utf-8", "backslashreplace")

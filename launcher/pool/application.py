@@ -115,6 +115,8 @@ def _read_config(path: str, name: str) -> dict[str, str]:
 
 def _read_env_file(path: str) -> dict[str, str]:
     """The variables a file sets. They win over those the launcher was started with."""
+    from dotenv import dotenv_values  # only who has such a file waits for it
+
     try:
         with open(path, encoding="utf-8") as file:  # by itself, dotenv takes a lost file for empty
             values = dotenv_values(stream=file)

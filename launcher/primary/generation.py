@@ -116,8 +116,8 @@ class Generation:
         }
 
     def dismiss(self) -> None:
-        """Let the pool go: it reaps what it has and leaves."""
-        self.channel.shut()
+        """Let the pool go: it reaps what it has, tells how that ended, and leaves."""
+        self.channel.say_no_more()
 
     def kill(self) -> None:
         """End the pool now. Only while its exit has not been collected."""

@@ -597,6 +597,7 @@ class Primary:
     def worker_gone(self, worker: WorkerHandle) -> None:
         """Save its connections and have it replaced."""
         self.requests_of_the_gone += worker.requests
+        self._note_exit(worker, None)  # how, is told by its pool; who knows if there is one
         if worker.cause:
             self.restarts[worker.cause] += 1
         elif not worker.expected and not self._stopping and not self._of_a_transaction(worker):
@@ -616,8 +617,8 @@ class Primary:
             self.step()
         self._fail_the_start()
 
-    def _note_exit(self, worker: WorkerHandle, status: int) -> None:
-        code, killed_by = code_and_signal(status)
+    def _note_exit(self, worker: WorkerHandle, status: int | None) -> None:
+        code, killed_by = (None, None) if status is None else code_and_signal(status)
         self.last_exits[worker.slot] = LastExit(
             slot=worker.slot,
             id=worker.id,

@@ -39,6 +39,7 @@ class Watch:
         now = self._primary.reactor.clock()
         elapsed, self._last = now - self._last, now
         for worker in self._primary.roster.workers():
+            worker.repeat()
             if worker.state is not WorkerState.LAUNCHING:
                 self._look_for_life(worker, elapsed)
         if self._primary.calm:

@@ -56,6 +56,7 @@ class WorkerHandle:
         self.deadline: Timer | None = None
         """Ends the worker when it is late: to say hello, or to leave."""
         self.connections_by_serial: dict[int, Connection] = {}
+        self._unheard: Retire | None = None
         self._dealt = 0
         self._forgotten = 0
         self._pidfd: int | None = None
@@ -129,17 +130,24 @@ class WorkerHandle:
         self.connections_by_serial[connection.serial] = connection
         return True
 
-    def tell(self, message: Message, descriptors: tuple[int, ...] = ()) -> None:
-        """Send a message; a worker that is gone does not hear it."""
+    def tell(self, message: Message, descriptors: tuple[int, ...] = ()) -> bool:
+        """Send a message; False when the worker is behind. One that is gone does not hear it."""
         with contextlib.suppress(ChannelClosed):
-            self.channel.send(encode(message), descriptors)
+            return self.channel.send(encode(message), descriptors)
+        return True
 
     def retire(self, final: bool) -> None:
         """Ask it to finish what it runs and leave."""
         if self.state in (WorkerState.LAUNCHING, WorkerState.ONLINE):
             self.state = advance(self.state, WorkerState.RETIRING)
         self.expected = True
-        self.tell(Retire(final))
+        self._unheard = Retire(final)
+        self.repeat()
+
+    def repeat(self) -> None:
+        """Ask it again, if it was too far behind to be asked."""
+        if self._unheard and self.tell(self._unheard):
+            self._unheard = None
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to exactly this process; nothing happens when it is gone."""

@@ -187,7 +187,7 @@ class Crew:
         self._worker.log.error("%s; its thread was here:\n%s", line, stack)
         if pad.answered():
             # A part is out and nothing more came; see `_announce`.
-            self.tell(Cut(conn.serial))
+            conn.reset()
         else:
             with contextlib.suppress(Broken):
                 conn.drop(size)

@@ -74,9 +74,7 @@ class Exchange:
         client = (conn.host, conn.port)
         page = error_page(lambda sock: self._worker.handle_error(request, sock, client, error))
         if self._access:
-            # An error about the fields knows the request line.
-            known = request or getattr(error, "req", None)
-            self._access.refused(conn, known, page, started)
+            self._access.refused(conn, request, page, started)
         conn.send(page)
 
     def timed_out(self, conn: Connection, method: str, path: str, seconds: float) -> None:

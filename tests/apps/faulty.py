@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import signal
@@ -9,11 +10,11 @@ import threading
 import time
 from collections.abc import Iterator
 
-import echo
 from flask import Flask, Response
 
 from launcher import current_worker
 
+echo = importlib.import_module("echo")
 app: Flask = echo.app
 
 _FOR_EVER = 3600.0

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from tests.cluster.tools import ask, cpu_seconds, free_port, resident_bytes, session
-from tests.support import ROOT, StartCluster, alive, eventually
+from tests.support import ROOT, Cluster, StartCluster, alive, children, eventually
 
 WATCHED = 5.0
 
@@ -35,6 +37,30 @@ def test_a_primary_that_has_served_thousands_of_connections_is_as_small(
     for _ in range(2000):
         ask(address)
     assert resident_bytes(cluster.pid) < 25 << 20
+
+
+def descriptors(pid: int) -> int:
+    """How many descriptors a process has open."""
+    return len([*Path(f"/proc/{pid}/fd").iterdir()])
+
+
+def test_dead_workers_and_closed_connections_leave_no_descriptors_behind(
+    start_cluster: StartCluster,
+) -> None:
+    cluster = start_cluster("echo:app", "-w", "2").ready()
+    address = cluster.address
+    (pool,) = children(cluster.pid)
+    before = descriptors(cluster.pid), descriptors(pool)
+    for dead in range(1, 9):
+        assert {ask(address) for _ in range(4)} == {dead, dead + 1}
+        victim = min(cluster.workers(), key=lambda worker: worker["id"])
+        os.kill(victim["pid"], signal.SIGKILL)
+        eventually(partial(ids_are, cluster, {dead + 1, dead + 2}), within=30)
+    eventually(lambda: (descriptors(cluster.pid), descriptors(pool)) == before)
+
+
+def ids_are(cluster: Cluster, ids: set[int]) -> bool:
+    return {worker["id"] for worker in cluster.workers()} == ids
 
 
 GUNICORN = "-m", "gunicorn", "--preload", "--workers", "2", "--threads", "4"

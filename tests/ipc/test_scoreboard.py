@@ -14,6 +14,7 @@ from launcher.ipc.scoreboard import (
     BUCKETS,
     LINE,
     ROWS,
+    Activity,
     Note,
     Notepad,
     Row,
@@ -173,6 +174,51 @@ def test_the_requests_of_all_threads_are_added_up(threads: int) -> None:
     assert row.busy() == 0
 
 
+def test_what_runs_is_told_with_how_it_began(board: Scoreboard) -> None:
+    row = board.row(0)
+    begin(row, 1)
+    begin(row, 3, now=222)
+    assert row.active() == [Activity(111, BEGUN["data"]), Activity(222, BEGUN["data"])]
+    row.pad(1).progressed(999)
+    assert row.active()[0].began == 111, "however often a part of the response goes out"
+    row.pad(1).end(1)
+    assert row.active() == [Activity(222, BEGUN["data"])]
+
+
+def test_as_much_is_noted_as_there_is_room_for(board: Scoreboard) -> None:
+    row = board.row(0)
+    row.pad(0).begin(**BEGUN | {"data": b"x" * (LINE + 1)})
+    row.pad(1).begin(**BEGUN | {"data": b"y"})
+    assert [each.line for each in row.active()] == [b"x" * LINE, b"y"]
+
+
+def test_another_request_as_we_read_is_no_activity(board: Scoreboard) -> None:
+    class Racing:
+        def __init__(self, raw: memoryview) -> None:
+            self.raw = raw
+
+        def __getitem__(self, part: slice) -> memoryview:
+            row.pad(0).begin(**BEGUN | {"now": 112})
+            return self.raw[part]
+
+    row, reader = board.row(0), board.row(0)
+    begin(row)
+    reader._raw = Racing(reader._raw)  # type: ignore[assignment]
+    assert reader.active() == []
+
+
+def test_how_long_requests_took_is_counted_per_bucket(board: Scoreboard) -> None:
+    row = board.row(0)
+    for thread, took in enumerate([0, BOUNDS[0] - 1, BOUNDS[0], 10**18]):
+        begin(row, thread)
+        row.pad(thread).end(took)
+    times = row.times()
+    assert (len(times), times[0], times[1], times[-1]) == (BUCKETS, 2, 1, 1)
+    assert sum(times) == row.requests() == 4
+    row.clear()
+    assert row.times() == [0] * BUCKETS
+
+
 FIELDS: list[Callable[[Row], object]] = [
     lambda row: setattr(row, "taken", 2**64 - 1),
     lambda row: setattr(row, "heartbeat", 2**64 - 1),
@@ -181,6 +227,7 @@ FIELDS: list[Callable[[Row], object]] = [
     lambda row: begin(row, 3, serial=2**64 - 1),
     lambda row: row.pad(3).answer(2**64 - 1),
     lambda row: row.pad(0).end(1),
+    lambda row: row.pad(3).end(10**18),
 ]
 
 

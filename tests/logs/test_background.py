@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from launcher.cli import main
 from launcher.logs.files import Limits, LogFile
 from launcher.logs.folder import open_folder
 from tests.logs.conftest import HERE
@@ -221,15 +222,21 @@ def test_reopen_of_a_cluster_in_the_foreground(start_cluster: StartCluster) -> N
     assert cluster.command("reopen").returncode == 0
 
 
-def test_reopen_says_so_when_a_process_does_not(start_background: StartCluster) -> None:
+def test_reopen_says_so_when_a_process_does_not(
+    start_background: StartCluster,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     cluster = start_background("-w", "1")
     worker = cluster.workers()[0]["pid"]
     os.kill(worker, signal.SIGSTOP)
     os.rename(folder_of(cluster) / "0.log", folder_of(cluster) / "moved")
-    done = cluster.command("reopen", "chatty")
+    monkeypatch.setenv("LAUNCHER_HOME", str(cluster.home))
+    monkeypatch.setattr("launcher.cli.logs.REOPENED_WITHIN", 0.5)
+    status = main(["reopen", "chatty"])
     os.kill(worker, signal.SIGCONT)
-    assert done.returncode == 1
-    assert f"not reopened within 5 s by pid {worker}" in done.stderr
+    assert status == 1
+    assert f"not reopened within 0.5 s by pid {worker}" in capsys.readouterr().err
 
 
 # The way of gunicorn's settings

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import encodings.idna  # noqa: F401 -- as another user, the worker may not be able to read it
 import logging
 import os
 import resource
 import subprocess
 import sys
 import threading
+import time
 import warnings
 
 from flask import Flask, request
@@ -65,6 +67,12 @@ def raw() -> str:
 @app.get("/fail")
 def fail() -> str:
     raise RuntimeError("this view fails")
+
+
+@app.get("/sleep")
+def sleep() -> str:
+    time.sleep(3)
+    return "slept"
 
 
 @app.get("/segfault")

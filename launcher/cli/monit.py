@@ -1,0 +1,52 @@
+"""``monit``: a live screen of the clusters."""
+
+import contextlib
+
+import click
+
+from launcher.cli.completion import cluster_names
+from launcher.cli.root import version
+from launcher.cli.text import complain, width
+from launcher.control.client import no_such_cluster
+from launcher.home import Home, require_name
+
+__all__ = ["monit"]
+
+
+@click.command(epilog="Example: python -m launcher monit web --once")
+@click.argument("name", metavar="[NAME]", required=False, shell_complete=cluster_names)
+@click.option("--once", is_flag=True, help="Print one frame and end; needs no terminal.")
+@version
+def monit(name: str | None, once: bool) -> int:
+    """Watch clusters live: workers, running requests, the log.
+
+    Rates are averages of the last seconds, and so are p50 and p99: the times
+    in which half and 99 % of the requests were answered. With --once, and in
+    the first second, these two are since the start of each worker. busy is the
+    number of running requests; restarts are crashed/reloaded.
+
+    \b
+    q            quit
+    r            reload the chosen cluster
+    + -          one worker more, one fewer
+    arrows, Tab  choose another cluster
+    """
+    from launcher.monit import screen
+
+    with contextlib.ExitStack() as stack:
+        home = Home.open_existing()
+        if home:
+            stack.enter_context(home)
+        if name is not None and (home is None or home.entry(require_name(name)) is None):
+            raise no_such_cluster(name, home.names() if home else [])
+        if not once:
+            return screen.live(home, name)
+        found = screen.once(home, name, width())
+    silent = (
+        [facts.status["error"] for facts in found if facts.status["error"] and not facts.answered]
+        if name
+        else []
+    )
+    for error in silent:
+        complain(error)
+    return int(bool(silent))
