@@ -186,7 +186,7 @@ HEADINGS = (
     *("name", "status", "pid", "uptime", "restarts", "req/s", "p50", "p99", "busy", "conns"),
     *("cpu", "memory"),
 )
-LEAST = (0, 10, 7, 6, 8, 5, 5, 5, 4, 5, 4, 6)
+LEAST = (8, 10, 7, 6, 8, 5, 5, 5, 4, 5, 4, 6)
 """Widths that keep the columns where they are while the figures change."""
 RANKS = (0, 0, 8, 9, 5, 1, 3, 2, 4, 6, 4, 7)
 """Which column goes first when there is no room: the one with the highest."""

@@ -85,7 +85,7 @@ def test_the_last_words_of_a_worker(start_background: StartCluster) -> None:
     ask(cluster, "/say/the next worker")
     text = text_of(cluster)
     assert "the last line before\nand a part Fatal Python error: Segmentation fault\n" in text
-    assert ", in segfault\n" in text
+    assert " in segfault\n" in text
     assert text.endswith("\nthe next worker\n")
     assert "was killed by SIGSEGV" in text_of(cluster, "primary.log")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -40,7 +41,7 @@ def test_it_never_falls_as_the_share_grows() -> None:
 
 
 def test_the_buckets_tell_a_time_to_within_a_seventh() -> None:
-    for low, high in zip(BOUNDS, BOUNDS[1:], strict=False):
+    for low, high in itertools.pairwise(BOUNDS):
         middle = math.sqrt(low * high)
         assert high / middle < 8 / 7 * 1.02
     assert BOUNDS[0] == 10_000

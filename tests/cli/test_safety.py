@@ -1,0 +1,285 @@
+"""Nobody else gets in, nothing planted is followed, nothing secret gets out, nothing hangs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from launcher.control.client import call
+from launcher.home import Home
+from tests.cli.tools import Console, told
+
+PORT = ("-p", "0")
+NOBODY = 65534
+
+
+# Another user
+
+
+@pytest.fixture
+def public(console: Console) -> Iterator[Console]:
+    """A shell whose LAUNCHER_HOME is in a place that everybody can reach."""
+    place = Path(tempfile.mkdtemp(dir="/tmp"))
+    place.chmod(0o755)
+    console.home = place / "home"
+    console.environ["LAUNCHER_HOME"] = str(console.home)
+    yield console
+    console.close()
+    shutil.rmtree(place)
+
+
+def as_nobody(act: str, path: Path) -> str:
+    """What another user gets for ``act`` on a path: "done", or the error's name."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            os.setgroups([])
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            if act == "connect":
+                with socket.socket(socket.AF_UNIX) as sock:
+                    sock.connect(str(path))
+            elif act == "list":
+                os.listdir(path)
+            else:
+                os.close(os.open(path, os.O_RDONLY if act == "read" else os.O_WRONLY))
+            os.write(writing, b"done")
+        except OSError as error:
+            os.write(writing, type(error).__name__.encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    os.waitpid(pid, 0)
+    with os.fdopen(reading) as file:
+        return file.read()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_opens_no_socket_and_reads_no_file(public: Console) -> None:
+    public.ok("start", "web:app", "-w", "1", *PORT)
+    public.ok("save")
+    # Even where a folder above let everybody through, the files themselves do not.
+    for folder in (public.home, *[path for path in public.home.rglob("*") if path.is_dir()]):
+        assert folder.stat().st_mode & 0o777 == 0o700, folder
+        assert as_nobody("list", folder) == "PermissionError"
+        folder.chmod(0o711)
+    found = [path for path in public.home.rglob("*") if not path.is_dir()]
+    assert {path.name for path in found} >= {"control.sock", "lock", "app.json", ".saved.json"}
+    for path in found:
+        assert path.lstat().st_mode & 0o777 == 0o600, path
+        acts = ["connect"] if path.is_socket() else ["read", "write"]
+        assert {as_nobody(act, path) for act in acts} == {"PermissionError"}, path
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_state_folder_of_somebody_else_is_refused(console: Console) -> None:
+    console.home.mkdir()
+    os.chown(console.home, NOBODY, NOBODY)
+    for command in (["list"], ["start", "web:app"], ["stop", "web"], ["save"], ["resurrect"]):
+        line = console.refused(*command)
+        assert line.startswith(f"{console.home} belongs to user id {NOBODY}, not to you (0): ")
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o707, 0o777])
+def test_a_state_folder_that_others_can_write_is_refused(console: Console, mode: int) -> None:
+    console.home.mkdir()
+    console.home.chmod(mode)
+    if mode & 0o022:
+        for command in (["list"], ["start", "web:app"], ["stop", "web"], ["save"]):
+            assert console.refused(*command) == (
+                f"{console.home} can be written by others: chmod go-w {console.home}"
+            )
+
+
+# Planted symlinks
+
+
+@pytest.mark.parametrize(
+    ("place", "command"),
+    [
+        (".", ["start", "web:app"]),
+        ("web", ["start", "web:app"]),
+        ("web/lock", ["start", "web:app"]),
+        ("web/control.sock", ["start", "web:app"]),
+        ("web/app.json", ["start", "web:app"]),
+        ("web/app.json.new", ["start", "web:app"]),
+        ("web/logs", ["start", "web:app"]),
+        (".saved.json", ["save", "--force"]),
+        (".saved.json.new", ["save", "--force"]),
+        (".saved.json", ["resurrect"]),
+        ("web", ["stop", "web"]),
+        ("web", ["delete", "web"]),
+        ("web", ["describe", "web"]),
+    ],
+)
+def test_a_planted_symlink_is_refused_and_its_target_unchanged(
+    console: Console, tmp_path: Path, place: str, command: list[str]
+) -> None:
+    target = tmp_path / "target"
+    if place in (".", "web", "web/logs"):
+        target.mkdir(mode=0o700)
+        (target / "precious").write_text("as it was")
+        (target / "lock").write_text("1 1\n")
+        (target / "0.log").write_text("as it was")
+    else:
+        target.write_text("as it was")
+    before = snapshot(target)
+    link = console.home if place == "." else console.home / place
+    link.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in (link.parent, console.home):
+        if folder.exists() and console.home in (folder, *folder.parents):
+            folder.chmod(0o700)
+    link.symlink_to(target)
+    done = console(*command, *(PORT if command[0] == "start" else ()))
+    told(done)
+    assert snapshot(target) == before
+    assert link.is_symlink(), "left for its owner to look at"
+
+
+def snapshot(path: Path) -> dict[str, tuple[int, str]]:
+    """Everything there, with modes and contents."""
+    return {
+        str(each): (each.lstat().st_mode, "" if each.is_dir() else each.read_text())
+        for each in (path, *path.rglob("*"))
+    }
+
+
+# Secrets
+
+
+def test_a_value_of_the_environment_is_in_no_output_and_no_file(console: Console) -> None:
+    console.write("vars.env", "FROM_FILE=canary-file\n")
+    text = '[apps.web]\napp = "web:app"\nport = 0\nworkers = 1\nenv_file = "vars.env"\n'
+    config = text + 'env = {TABLE = "canary-table"}\n'
+    console.write("cluster.toml", config)
+    secret = {"SHELL_VALUE": "canary-shell"}
+    outputs = []
+
+    def run(*command: str, **environ: str) -> None:
+        done = console(*command, **secret, **environ)
+        outputs.append(done.stdout + done.stderr)
+        _no_canary_in(console)
+
+    run("start")
+    answer = console.ask("web", "FROM_FILE", "TABLE", "SHELL_VALUE")
+    assert {str(answer[name])[:6] for name in ("FROM_FILE", "TABLE", "SHELL_VALUE")} == {"canary"}
+    run("reload", "--update-env", "web", MORE="canary-more")
+    assert console.ask("web", "MORE")["MORE"] == "canary-more"
+    for verb in ("status", "describe"):
+        with Home.open({"LAUNCHER_HOME": str(console.home)}) as home:
+            outputs.append(json.dumps(call(home, "web", verb, timeout=5)))
+    for command in ("list", "list --json", "describe web", "describe web --json", "save"):
+        run(*command.split())
+    run("scale", "web", "2")
+    run("start")
+    console.write("cluster.toml", config.replace("}", ', "B C" = "canary-mistake"}'))
+    run("start")
+    console.write("cluster.toml", config.replace('"canary-table"', '["canary-list"]'))
+    run("reload", "web")
+    console.write("cluster.toml", config.replace("}", ""))
+    run("restart", "web")
+    console.write("cluster.toml", config)
+    run("stop", "web")
+    run("resurrect")
+    run("start", "nosuch:app", *PORT)
+    run("reload", "--update-env", "web", BAD_ONE="canary\x01")
+    run("delete", "web")
+    assert not [text for text in outputs if "canary" in text]
+
+
+def _no_canary_in(console: Console) -> None:
+    for path in console.home.rglob("*"):
+        if path.is_file():
+            assert b"canary" not in path.read_bytes(), path
+
+
+# Terminals
+
+
+CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def test_nothing_that_an_app_or_a_file_says_can_steer_the_terminal(console: Console) -> None:
+    evil = "\x1b]0;owned\x07\x1b[2J\x9b31m\x7f\u202eevil\r"
+    shown = evil.encode("unicode_escape").decode().replace("\\", "\\\\")
+    console.write(
+        "bad.py",
+        f'class {"E"}(Exception): pass\nraise E("{shown}".encode().decode("unicode_escape"))\n',
+    )
+    outputs = [console("start", "bad:app", *PORT)]
+    console.ok("start", "web:app", "-w", "1", "--chdir", ".", *PORT)
+    console.write("web.py", (console.folder / "bad.py").read_text())
+    outputs.append(console("reload", "web"))
+    outputs.append(console("restart", "web"))
+    outputs += [
+        console(*command) for command in (["list"], ["describe", "web"], ["list", "--json"])
+    ]
+    console("stop", "web")
+    app_json = console.home / "web" / "app.json"
+    kept = json.loads(app_json.read_text())
+    kept |= {"app": evil, "chdir": evil, "policy": evil, "sizing": evil, "bind": [evil]}
+    app_json.write_text(json.dumps(kept))
+    (console.home / f"web{evil}").mkdir()
+    commands = [["list"], ["list", "--json"], ["describe", "web"], ["describe", "web", "--json"]]
+    commands += [["stop", evil], ["start", evil], ["describe", evil], ["scale", "web", evil]]
+    commands += [
+        ["signal", "web", evil],
+        ["start", "web", "-n", evil],
+        [evil],
+        ["list", f"--{evil}"],
+    ]
+    outputs += [console(*command) for command in commands]
+    console.write("cluster.toml", f'["apps"."{shown[:20]}"]\n')
+    outputs.append(console("start"))
+    assert any("owned" in done.stderr for done in outputs), "the control sample"
+    for done in outputs:
+        assert not CONTROLS.search(done.stdout + done.stderr), done
+
+
+# Primaries that do not answer
+
+
+def test_every_command_ends_within_its_deadline_when_the_primary_is_stopped(
+    console: Console,
+) -> None:
+    console.write("cluster.toml", '[apps.shop]\napp = "web:app"\nport = 0\nworkers = 1\n')
+    console.ok("start")
+    pid = console.primary("shop")
+    assert pid
+    os.kill(pid, signal.SIGSTOP)
+    silent = f"cluster 'shop' (pid {pid}) does not answer within 5 s"
+    silent += f": it was stopped by a signal: kill -CONT {pid}"
+    commands = ["start", "reload shop", "restart shop", "scale shop 2", "reset shop"]
+    commands += ["signal shop USR2", "stop shop", "delete shop"]
+    begun = time.monotonic()
+    running = {command: console.popen(*command.split()) for command in commands}
+    quick = {each: console.popen(*each.split()) for each in ("describe shop", "list", "save")}
+    running_one = console.popen("start", "web:app", "-n", "shop")
+    ended = {
+        name: (*each.communicate(timeout=60), each.returncode) for name, each in running.items()
+    }
+    rest = {name: (*each.communicate(timeout=60), each.returncode) for name, each in quick.items()}
+    assert "is already running" in running_one.communicate(timeout=60)[1]
+    took = time.monotonic() - begun
+    os.kill(pid, signal.SIGCONT)
+    assert {name: (err, status) for name, (_, err, status) in ended.items()} == dict.fromkeys(
+        commands, (f"launcher: {silent}\n", 1)
+    )
+    assert rest["describe shop"][2] == 1
+    assert "does not answer within 2 s" in rest["describe shop"][1]
+    assert rest["list"][2] == 0
+    assert "error: cluster 'shop'" in rest["list"][0]
+    assert (rest["save"][0], rest["save"][2]) == ("saved 1 cluster: shop\n", 0)
+    assert took < 40, "all of them at once, on a busy machine"
+    assert console.list()["shop"]["status"] == "online"

@@ -1,0 +1,344 @@
+"""The machine has run out of something: survived, and nothing is lost that need not be."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from launcher.errors import LauncherError
+from tests.faults.tools import (
+    assert_nothing_lost,
+    control,
+    cpu_seconds,
+    descriptors,
+    pass_time,
+    pids,
+    pool_of,
+    progress,
+)
+from tests.faults.wire import Wire, get
+from tests.load import Load
+from tests.support import Cluster, StartCluster, alive, children, eventually
+
+STRACE = shutil.which("strace")
+FORKS = "?fork,?vfork,clone,?clone3"
+
+
+@contextmanager
+def no_descriptors(pid: int) -> Iterator[None]:
+    """The process can open nothing more meanwhile."""
+    kept = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    taken = descriptors(pid)
+    lowest_free = next(number for number in range(len(taken) + 1) if number not in taken)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (lowest_free, kept[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, kept)
+
+
+@pytest.fixture
+def cluster(start_cluster: StartCluster) -> Cluster:
+    return start_cluster("faulty:app", "-w", "2").ready()
+
+
+def test_out_of_descriptors_connections_wait(cluster: Cluster) -> None:
+    address = cluster.address
+    with Load(address, keep_alive=8) as load, ExitStack() as stack:
+        progress(load)
+        with no_descriptors(cluster.pid):
+            wires = [stack.enter_context(Wire(address)).get("/echo/x") for _ in range(20)]
+            eventually(lambda: "cannot accept: Too many open files" in cluster.log)
+            assert cpu_share(cluster.pid) < 0.3, "it spins"
+            progress(load)
+        assert [wire.reply().status for wire in wires] == [200] * 20
+        books = load.stop()
+    assert_nothing_lost(books)
+    assert cluster.log.count("cannot accept") == 1
+    assert cluster.log.count("accepting again") == 1
+
+
+def cpu_share(pid: int, seconds: float = 1.5) -> float:
+    """The share of one CPU that a process uses for a while."""
+    before = cpu_seconds(pid)
+    pass_time(seconds)
+    return (cpu_seconds(pid) - before) / seconds
+
+
+def test_out_of_descriptors_dead_workers_are_replaced(cluster: Cluster) -> None:
+    address, before = cluster.address, pids(cluster)
+    with Load(address, keep_alive=8) as load, ExitStack() as stack:
+        progress(load)
+        with no_descriptors(cluster.pid):
+            wires = [stack.enter_context(Wire(address)).get("/echo/x") for _ in range(20)]
+            eventually(lambda: "cannot accept" in cluster.log)
+            for pid in before.values():
+                os.kill(pid, signal.SIGKILL)
+            eventually(lambda: not any(map(alive, before.values())))
+            assert cpu_share(cluster.pid) < 0.3, "it spins"
+        assert [wire.reply().status for wire in wires] == [200] * 20
+        eventually(cluster.ready)
+        progress(load)
+        books = load.stop()
+    assert_nothing_lost(books)
+    assert not {*before.values()} & {*pids(cluster).values()}
+
+
+def test_out_of_descriptors_the_control_socket_waits_too(cluster: Cluster) -> None:
+    name = cluster.status()["name"]
+    with ThreadPoolExecutor() as background:
+        with no_descriptors(cluster.pid):
+            listed = background.submit(cluster.command, "list", "--json")
+            assert cpu_share(cluster.pid) < 0.3, "it spins"
+        assert name in listed.result(30).stdout
+
+
+def test_out_of_descriptors_a_reload_is_refused_and_changes_nothing(cluster: Cluster) -> None:
+    before, taken = pids(cluster), len(descriptors(cluster.pid))
+    with Load(cluster.address, keep_alive=8) as load:
+        progress(load)
+        # Enough for the call itself, not for a pool.
+        with no_descriptors(cluster.pid), descriptors_left(cluster.pid, 1):
+            with pytest.raises(LauncherError, match="Too many open files"):
+                control(cluster, "reload")
+        assert pids(cluster) == before
+        control(cluster, "reload")
+        books = load.stop()
+    assert_nothing_lost(books)
+    eventually(lambda: len(descriptors(cluster.pid)) == taken)
+
+
+@contextmanager
+def descriptors_left(pid: int, more: int) -> Iterator[None]:
+    """Some more than `no_descriptors` leaves."""
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft + more, hard))
+    yield
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_out_of_descriptors_passes_connections_on(
+    start_cluster: StartCluster, workers: int
+) -> None:
+    cluster = start_cluster("echo:app", "-w", f"{workers}").ready()
+    victim = pids(cluster)[0]
+    with ExitStack() as stack:
+        with no_descriptors(victim):
+            wires = [stack.enter_context(Wire(cluster.address)).get("/echo/x") for _ in range(20)]
+            if workers == 2:
+                assert [wire.reply().status for wire in wires] == [200] * 20
+            else:
+                assert cpu_share(cluster.pid) < 0.5, "it spins"
+        if workers == 1:
+            assert [wire.reply().status for wire in wires] == [200] * 20
+    assert pids(cluster)[0] == victim
+
+
+# No more processes
+
+
+@contextmanager
+def failing_forks(pid: int, times: int, log: Path) -> Iterator[None]:
+    """The next ``times`` forks of a process fail with EAGAIN."""
+    if not STRACE:
+        pytest.skip("strace is not installed")
+    inject = f"inject={FORKS}:error=EAGAIN:when=1..{times}"
+    options = ["-e", f"trace={FORKS}", "-e", inject, "-o", str(log), "-p", str(pid)]
+    tracer = subprocess.Popen([STRACE, *options], stderr=subprocess.PIPE, text=True)
+    assert tracer.stderr
+    if "attached" not in tracer.stderr.readline():
+        tracer.wait()
+        pytest.skip("strace may not attach here")
+    try:
+        yield
+    finally:
+        tracer.send_signal(signal.SIGINT)
+        tracer.wait(10)
+        tracer.stderr.close()
+
+
+def test_a_worker_that_cannot_be_forked_is_forked_later(cluster: Cluster, tmp_path: Path) -> None:
+    log, before = tmp_path / "strace", pids(cluster)
+    with Load(cluster.address, keep_alive=8, one_shot=4) as load:
+        progress(load)
+        with failing_forks(pool_of(cluster), 3, log):
+            os.kill(before[0], signal.SIGKILL)
+            eventually(lambda: log.read_text().count("INJECTED") == 3)
+            eventually(lambda: len(cluster.workers()) == 2, within=20)
+        progress(load)
+        books = load.stop()
+    assert_nothing_lost(books)
+    assert cluster.log.count("could not be forked: Resource temporarily unavailable") == 3
+    assert pids(cluster)[1] == before[1]
+
+
+def test_a_pool_that_cannot_be_started_refuses_the_reload(cluster: Cluster, tmp_path: Path) -> None:
+    before, taken = pids(cluster), len(descriptors(cluster.pid))
+    with Load(cluster.address, keep_alive=8, one_shot=4) as load:
+        progress(load)
+        with failing_forks(cluster.pid, 2, tmp_path / "strace"):
+            for _ in range(2):
+                with pytest.raises(LauncherError, match="Resource temporarily unavailable"):
+                    control(cluster, "reload")
+        assert pids(cluster) == before
+        control(cluster, "reload")
+        books = load.stop()
+    assert_nothing_lost(books)
+    eventually(lambda: len(children(cluster.pid)) == 1)
+    eventually(lambda: len(descriptors(cluster.pid)) == taken)
+
+
+# Nowhere to write to
+
+OUTPUTS = {
+    "disk full": ">/dev/full 2>&1",
+    "stdout closed": ">&-",
+    "stderr closed": "2>&-",
+    "all closed": "<&- >&- 2>&-",
+    "nobody reads": "2>&1 | true",
+}
+
+
+@pytest.mark.parametrize("where", OUTPUTS.values(), ids=OUTPUTS.keys())
+def test_a_log_that_cannot_be_written_is_no_reason_to_stop(
+    start_cluster: StartCluster, where: str
+) -> None:
+    if "|" in where:
+        prefix = ("bash", "-c", 'exec "$@" > >(true) 2>&1', "bash")
+    else:
+        prefix = ("sh", "-c", f'exec "$@" {where}', "sh")
+    cluster = start_cluster("faulty:app", "-w", "2", "--access-log", prefix=prefix).ready()
+    with Load(cluster.address, keep_alive=8, one_shot=4) as load:
+        progress(load)
+        assert get(cluster.address, "/raise").status == 500
+        os.kill(pids(cluster)[0], signal.SIGKILL)
+        progress(load)
+        eventually(cluster.ready)
+        control(cluster, "reload")
+        assert get(cluster.address, "/raise").status == 500
+        progress(load)
+        books = load.stop()
+    assert_nothing_lost(books)
+    for pid in cluster.pids():
+        if alive(pid):
+            assert_harmless_standard_streams(pid)
+
+
+def assert_harmless_standard_streams(pid: int) -> None:
+    """Whoever writes a line to them does not write it to a connection or the scoreboard."""
+    opened = descriptors(pid)
+    for number in range(3):
+        behind = opened.get(number, "/dev/null")
+        assert behind in ("/dev/null", "/dev/full") or behind.startswith(("pipe:", "/")), behind
+        assert "memfd" not in behind
+
+
+# The clock on the wall
+
+SHIM = r"""
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+static volatile long *offset;
+
+__attribute__((constructor)) static void find_offset(void) {
+    int fd = open(getenv("CLOCK_OFFSET"), O_RDONLY);
+    offset = mmap(0, sizeof *offset, PROT_READ, MAP_SHARED, fd, 0);
+    close(fd);
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    int failed = syscall(SYS_clock_gettime, clock, now);
+    if (!failed && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
+        now->tv_sec += *offset;
+    return failed;
+}
+
+time_t time(time_t *where) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (where)
+        *where = now.tv_sec;
+    return now.tv_sec;
+}
+
+int gettimeofday(struct timeval *now, void *zone) {
+    struct timespec exact;
+    clock_gettime(CLOCK_REALTIME, &exact);
+    now->tv_sec = exact.tv_sec;
+    now->tv_usec = exact.tv_nsec / 1000;
+    return 0;
+}
+"""
+
+DAY = 86_400
+
+
+class WallClock:
+    """The time of day of one cluster, which can be set without touching the machine's."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "offset"
+        self.set(0)
+        library = folder / "clock.so"
+        compiler = shutil.which("cc") or shutil.which("gcc")
+        if not compiler:
+            pytest.skip("there is no C compiler to build a clock with")
+        command = [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), "-x", "c", "-"]
+        subprocess.run(command, input=SHIM, text=True, check=True, timeout=60)
+        self.environment = {"LD_PRELOAD": str(library), "CLOCK_OFFSET": str(self._file)}
+
+    def set(self, offset: int) -> None:
+        """So many seconds off the real time, for all processes at once."""
+        with open(self._file, "r+b" if self._file.exists() else "wb") as file:
+            file.write(offset.to_bytes(8, "little", signed=True))
+
+
+def day_shown(cluster: Cluster) -> str:
+    return get(cluster.address, "/echo/x").fields["date"][5:16]
+
+
+def day(offset: int) -> str:
+    return time.strftime("%d %b %Y", time.gmtime(time.time() + offset))
+
+
+def test_a_clock_that_jumps_a_day_changes_nothing(
+    start_cluster: StartCluster, tmp_path: Path
+) -> None:
+    clock = WallClock(tmp_path)
+    options = ("--timeout", "2", "--keepalive", "30", "--max-lifetime", "3600")
+    cluster = start_cluster("faulty:app", "-w", "2", *options, **clock.environment).ready()
+    before = pids(cluster)
+    with Load(cluster.address, keep_alive=16, one_shot=4, path="/echo/{token}?sleep=0.01") as load:
+        for offset in (DAY, 0, -DAY, 0):
+            progress(load)
+            clock.set(offset)
+            progress(load)
+            eventually(lambda offset=offset: day_shown(cluster) == day(offset))  # type: ignore[misc]
+            assert get(cluster.address, "/hang/sleep" if offset < 0 else "/echo/x").status in (
+                200,
+                504,
+            )
+        books = load.stop()
+    assert_nothing_lost(books)
+    status = cluster.status()
+    assert status["restarts"]["crash"] == 0
+    assert status["restarts"]["recycle"] == 0
+    assert 0 < status["uptime"] < 3600
+    assert before

@@ -1,0 +1,229 @@
+"""The picture: what is known becomes lines that fit. No process, no terminal."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from launcher.cli.status import Facts, stopped
+from launcher.home import Entry
+from launcher.logs.reading import Line
+from launcher.monit.frame import ASCII, View, frame, show_time
+
+UGLY = "\x1b[2J\x07\x9b31m\u202eevil\x7f\r\n\t"
+"""Clears the screen, rings, colours, and turns the direction of what follows."""
+
+
+def worker(slot: int, **changes: Any) -> dict[str, Any]:
+    return {
+        "id": slot + 1,
+        "slot": slot,
+        "pid": 4250 + slot,
+        "generation": 1,
+        "status": "online",
+        "uptime": 3.2,
+        "requests": 600,
+        "active": 1,
+        "connections": 2,
+        "rss": 31457280,
+        "cpu": 1.5,
+        **changes,
+    }
+
+
+def cluster(
+    name: str = "web", workers: int = 2, active: tuple[Any, ...] = (), **changes: Any
+) -> Facts:
+    """A cluster that has answered."""
+    status = {
+        "name": name,
+        "status": "online",
+        "pid": 4242,
+        "app": "app:create_app()",
+        "bind": ["127.0.0.1:3000"],
+        "policy": "round-robin",
+        "generation": 1,
+        "uptime": 187.0,
+        "workers_wanted": workers,
+        "sizing": "2: one per CPU",
+        "connections": 3,
+        "requests": 1200,
+        "restarts": {"crash": 1, "timeout": 0, "memory": 0, "recycle": 0, "reload": 4},
+        "error": None,
+        "workers": [worker(slot) for slot in range(workers)],
+        **changes,
+    }
+    lately = {"requests_per_second": 61.5, "p50": 0.0012, "p99": 0.25}
+    each = [{"id": slot + 1, **lately} for slot in range(workers)]
+    told = {**lately, "p99": 0.31, "status": status, "workers": each, "active": [*active]}
+    return Facts(status, {}, 123.0, answered=True, activity=told)
+
+
+def silent(name: str, **changes: Any) -> Facts:
+    """A cluster that has not."""
+    return Facts(stopped(Entry(name, None, None)) | changes, {})
+
+
+def request(age: float, text: str, slot: int = 0) -> dict[str, Any]:
+    return {"id": slot + 1, "slot": slot, "age": age, "request": text}
+
+
+def drawn(view: View, width: int = 80, height: int | None = 24) -> list[str]:
+    return [line.plain.rstrip() for line in frame(view, width, height)]
+
+
+FULL = View(
+    [
+        silent("api", status="stopped"),
+        cluster(active=(request(12.0, "GET /slow"), request(0.004, "POST /upload?…", 1))),
+        silent("mail", status="errored", pid=99, error="cluster 'mail' does not answer"),
+    ],
+    selected=1,
+    lines=[Line(1.0, "0", "hello"), Line(2.0, "primary", "ready")],
+    corner="12:00:00",
+)
+
+
+def test_the_whole_picture_at_80_columns() -> None:
+    assert drawn(FULL, 80, 18) == [
+        " launcher monit                               3 clusters · 2 workers · 12:00:00",
+        " name     status         pid restarts req/s   p50   p99 busy conns  cpu memory",
+        "   api    stopped",
+        " ▸ web    online 2/2    4242      1/4   123 1.2ms 310ms    2     3   3%  60.0M",
+        "   ├ 0 #1 online        4250             62 1.2ms 250ms    1     2   2%  30.0M",
+        "   └ 1 #2 online        4251             62 1.2ms 250ms    1     2   2%  30.0M",
+        "   mail   errored         99",
+        "    cluster 'mail' does not answer",
+        "─ running requests of web ────────────────────────────────────────────────── 2 ─",
+        "   12s   0 #1  GET /slow",
+        " 4.0ms   1 #2  POST /upload?…",
+        "─ log of web ───────────────────────────────────────────────────────────────────",
+        "       0 hello",
+        " primary ready",
+        "",
+        "",
+        "",
+        "  q  quit   r  reload   + -  scale   ↑↓  cluster",
+    ]
+
+
+def test_more_room_shows_more() -> None:
+    lines = drawn(FULL, 160, 50)
+    assert len(lines) == 50
+    assert "uptime" in lines[2]
+    assert "3m07s" in "".join(lines)
+    assert " app:create_app() · 127.0.0.1:3000 · round-robin · generation 1" in lines
+    beside = [line for line in lines if "running requests" in line]
+    assert ["log of web" in line for line in beside] == [True]
+    (row,) = [line for line in lines if "GET /slow" in line]
+    assert row.endswith("hello")
+
+
+def test_how_the_requests_have_been() -> None:
+    view = dataclasses.replace(FULL, rates=[0.0, 50.0, 100.0, 25.0])
+    assert " requests/s ▁▅█▃  at most 100" in drawn(view, 160, 50)
+    assert " requests/s _=#:  at most 100" in drawn(
+        dataclasses.replace(view, glyphs=ASCII), 160, 50
+    )
+
+
+@pytest.mark.parametrize("width", [1, 2, 7, 20, 39, 40, 79, 80, 81, 119, 120, 160, 300])
+@pytest.mark.parametrize("height", [1, 2, 3, 5, 6, 7, 10, 24, 29, 30, 50, 120])
+def test_it_fits_every_terminal(width: int, height: int) -> None:
+    running = tuple(request(age, f"GET /{age}") for age in range(40))
+    many = [cluster(f"c{index}", 9, running, error="wrong " * 40) for index in range(30)]
+    lines = [Line(1.0, str(index % 9), f"line {index}\t日本語" * 9) for index in range(99)]
+    for view in (
+        View(),
+        FULL,
+        View([*many, silent("s" * 64)], 17, lines, message="m" * 400, rates=[1.0] * 300),
+    ):
+        picture = frame(view, width, height)
+        assert len(picture) == height
+        assert max(cell_len(line.plain) for line in picture) <= width
+        assert not any("\n" in line.plain for line in picture)
+
+
+@pytest.mark.parametrize("height", [4, 6, 10, 24])
+@pytest.mark.parametrize("selected", [0, 14, 29])
+def test_the_selected_cluster_is_always_to_be_seen(height: int, selected: int) -> None:
+    many = [cluster(f"c{index}", 6) for index in range(30)]
+    lines = drawn(View(many, selected), 80, height)
+    assert [line for line in lines if line.startswith(f" ▸ c{selected} ")]
+
+
+def test_workers_that_do_not_fit_are_counted() -> None:
+    lines = drawn(View([cluster(workers=40)]), 80, 24)
+    shown = sum("online  " in line and "#" in line for line in lines)
+    assert f"  … {40 - shown} more workers" in lines
+
+
+def test_everything_is_printed_once() -> None:
+    lines = drawn(dataclasses.replace(FULL, live=False), 80, None)
+    assert not [line for line in lines if "quit" in line]
+    assert "       0 hello" in lines
+    many = dataclasses.replace(FULL, clusters=[cluster(workers=200)], selected=0)
+    assert sum("#" in line and "online" in line for line in drawn(many, 80, None)) == 200
+
+
+def test_nothing_is_there() -> None:
+    assert "no clusters; start one: python -m launcher start" in "\n".join(drawn(View()))
+    assert len(drawn(View(live=False), 80, None)) == 3
+
+
+def test_control_characters_are_shown_and_not_sent() -> None:
+    view = View(
+        [
+            cluster(UGLY, active=(request(1, UGLY),), app=UGLY, bind=[UGLY], error=UGLY),
+            silent(UGLY, error=UGLY, status=UGLY),
+        ],
+        lines=[Line(1.0, "0", UGLY)],
+        log_problem=UGLY,
+        message=UGLY,
+    )
+    for selected in (0, 1):
+        for width in (40, 160):
+            picture = frame(dataclasses.replace(view, selected=selected), width, 60)
+            text = "\n".join(line.plain for line in picture)
+            assert text.replace("\n", "").isprintable()
+            assert "evil" in text
+
+
+def test_markup_and_emoji_codes_of_others_mean_nothing() -> None:
+    view = View([cluster(active=(request(1, "GET /[red]x[/]:smile:"),))])
+    console = Console(width=80, markup=False, emoji=False)
+    with console.capture() as captured:
+        console.print(Text("\n").join(frame(view, 80, 24)))
+    assert "GET /[red]x[/]:smile:" in captured.get()
+
+
+def test_a_slot_without_a_worker_is_shown() -> None:
+    facts = cluster()
+    facts.status["workers"][1] = worker(1, pid=None, id=0, status="backoff")
+    lines = drawn(View([facts]))
+    assert [line for line in lines if line.startswith("   └ 1    backoff")]
+    assert [line for line in lines if "online 1/2" in line]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (None, "-"),
+        (0.0, "0us"),
+        (0.000_85, "850us"),
+        (0.0012, "1.2ms"),
+        (0.045, "45ms"),
+        (0.9994, "999ms"),
+        (1.25, "1.2s"),
+        (12.3, "12s"),
+        (250.0, "4m"),
+        (36_000.0, "600m"),
+    ],
+)
+def test_times_are_short(seconds: float | None, shown: str) -> None:
+    assert show_time(seconds) == shown
