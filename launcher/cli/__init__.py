@@ -21,6 +21,7 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status. Nothing a user can cause gives a traceback."""
+    _keep_standard_descriptors()
     _print_whatever_comes()
     try:
         require_platform(sys.platform, hasattr(select, "epoll"))
@@ -75,6 +76,16 @@ def _invoke(arguments: Sequence[str]) -> int:
 def _fail(message: str, status: int) -> int:
     complain(message)
     return status
+
+
+def _keep_standard_descriptors() -> None:
+    """Nothing of ours gets the number of a standard stream that we were started without.
+
+    Else a line of the log would be written into a connection, or the scoreboard.
+    """
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
 
 
 def _print_whatever_comes() -> None:

@@ -46,12 +46,17 @@ LOOK = Look()
 
 
 def coloured() -> bool:
-    """Whether stdout is a terminal, and nobody said NO_COLOR (https://no-color.org)."""
-    return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    """Whether stdout is a terminal with colours, and nobody said NO_COLOR (no-color.org)."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def width() -> int:
-    """The columns of the terminal that stdout is; 80 where it is none."""
+    """The columns there are to print in: $COLUMNS, else the terminal's, else 80."""
+    told = os.environ.get("COLUMNS", "")
+    if told.isascii() and told.isdecimal() and 0 < int(told) < 10_000:
+        return int(told)
     try:
         return os.get_terminal_size(sys.stdout.fileno()).columns or WIDTH
     except (AttributeError, OSError, ValueError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -68,11 +67,10 @@ def sticky(ring: Sequence[Candidate], after: int, client: str) -> int:  # noqa: 
     """The same slot for the same client address, while that slot is there.
 
     Rendezvous hashing (Thaler and Ravishankar, 1998): when a slot comes or
-    goes only its own clients move.
+    goes only its own clients move. The hash of a str (SipHash) is the same
+    for as long as the primary lives, which is as long as any worker does.
     """
-    return max(
-        range(len(ring)), key=lambda index: zlib.crc32(f"{client}/{ring[index].slot}".encode())
-    )
+    return max(range(len(ring)), key=lambda index: hash(f"{client}/{ring[index].slot}"))
 
 
 POLICIES: dict[str, Policy] = {

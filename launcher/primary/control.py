@@ -94,8 +94,13 @@ class ControlServer:
 
         self._reactor.call_later(_PATIENCE, lose_patience)
 
-    def _on_event(self, fd: int, _events: int) -> None:
+    def _on_event(self, fd: int, events: int) -> None:
         client = self._clients[fd]
+        if events & select.EPOLLHUP:
+            # It has given up, perhaps while we were stopped: what it was told
+            # cannot be done must not be done now.
+            self._hang_up(fd)
+            return
         try:
             if client.to_send:
                 self._send(fd, client)

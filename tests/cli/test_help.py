@@ -62,6 +62,9 @@ def _try(console: Console, line: str) -> None:
     if endless:
         if " run " in line:
             settled(console, "myapp", status="online")
+        else:
+            assert process.stdout
+            os.read(process.stdout.fileno(), 1)  # it is at it
         os.kill(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=90)
     expected = (0, 130) if endless else (0,)

@@ -64,7 +64,7 @@ def ids_are(cluster: Cluster, ids: set[int]) -> bool:
 
 
 GUNICORN = "-m", "gunicorn", "--preload", "--workers", "2", "--threads", "4"
-TRIES = 5
+TRIES = 3
 
 
 def seconds_to_serve(command: Sequence[str], port: int, home: Path) -> float:

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.tools import assert_nothing_lost, freeze, frozen, pids, posts_run, progress
+from tests.faults.tools import (
+    assert_nothing_lost,
+    freeze,
+    frozen,
+    pass_time,
+    pids,
+    posts_run,
+    progress,
+)
 from tests.faults.wire import Wire, get, request, worker_of
 from tests.load import Load
 from tests.support import Cluster, StartCluster, eventually
@@ -171,11 +179,6 @@ def test_a_machine_that_stood_still_kills_nobody(cluster: Cluster) -> None:
     two_rounds_of_the_watch(cluster)
     assert pids(cluster) == before
     assert cluster.status()["restarts"]["timeout"] == 0
-
-
-def pass_time(seconds: float) -> None:
-    """It is the time itself that is the fault here."""
-    time.sleep(seconds)
 
 
 def two_rounds_of_the_watch(cluster: Cluster) -> None:

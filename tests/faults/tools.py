@@ -6,9 +6,9 @@ import os
 import random
 import re
 import signal
-import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -108,29 +108,6 @@ def refused(books: Books, method: str) -> dict[str, int]:
     }
 
 
-class At:
-    """Calls ``act`` over and over in a thread of its own; stops with the ``with`` block."""
-
-    def __init__(self, act: Callable[[], None]) -> None:
-        self._act = act
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self.times = 0
-
-    def __enter__(self) -> At:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-        self._thread.join(60)
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._act()
-            self.times += 1
-
-
 # Processes
 
 
@@ -171,11 +148,22 @@ def threads(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/task"))
 
 
+def cpu_seconds(pid: int) -> float:
+    """The CPU time that a process has used, in user and system mode."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def proportional_bytes(pid: int) -> int:
     """The memory of a process, where what is shared counts in parts (PSS)."""
     match = re.search(r"^Pss: +(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)
     assert match
     return int(match[1]) * 1024
+
+
+def pass_time(seconds: float) -> None:
+    """Where it is the time itself that is the fault, or that something is measured over."""
+    time.sleep(seconds)
 
 
 def percentile(values: list[float], share: float) -> float:

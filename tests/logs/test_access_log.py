@@ -8,8 +8,6 @@ import re
 import socket
 from typing import Any
 
-import pytest
-
 from launcher.logs.cleaning import printable_lines
 from tests.support import Cluster, StartCluster, eventually
 
@@ -41,6 +39,28 @@ def lines_after(cluster: Cluster, count: int) -> list[str]:
         return lines
 
     return eventually(look)
+
+
+def send_hostile_requests(cluster: Cluster, before: int) -> list[str]:
+    """The lines of the log that come of it; ``before``: how many there were."""
+    shy = "\x9b2J\u202ex\u2066\u2028"  # what gunicorn lets through in a field
+    credentials = base64.b64encode(f"u\n{HOSTILE}:p".encode()).decode()
+    heads = [
+        f"GET /%1b%0d%0a{shy}?q={shy}%0a HTTP/1.1\r\nHost: x\r\n",
+        f'GET /fail HTTP/1.1\r\nHost: x\r\nUser-Agent: {shy}"\\\r\nReferer: {shy}" 200 "\r\n',
+        f"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {credentials}\r\n",
+        f"GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {shy}\r\nUser-Agent: {HOSTILE}\r\n",
+        f"GET /{HOSTILE} HTTP/1.1\r\nHost: x\r\n",
+        f"G{HOSTILE} / HTTP/1.1\r\nHost: x\r\n",
+        f"GET / HTTP/1.1\r\nHost: x\r\nX{HOSTILE}: y\r\n",
+    ]
+    for head in heads:
+        send(cluster, head)
+    lines = lines_after(cluster, before + len(heads))
+    assert len(lines) == before + len(heads), "one request is one line"
+    text = (cluster.home / "chatty" / "logs" / "0.log").read_bytes().decode()
+    assert printable_lines(text) == text
+    return lines[before:]
 
 
 def background(start: StartCluster, *arguments: str) -> Cluster:
@@ -78,6 +98,7 @@ def test_text(start_background: StartCluster) -> None:
     )
     assert (fourth["request"], fourth["status"]) == ("-", "400")
     assert int(fourth["bytes"]) == len(reply.partition(b"\r\n\r\n")[2])
+    assert all(map(TEXT.fullmatch, send_hostile_requests(cluster, 4)))
 
 
 def test_json(start_background: StartCluster) -> None:
@@ -102,34 +123,7 @@ def test_json(start_background: StartCluster) -> None:
         "user_agent": "größe",
     }
     assert (second["method"], second["path"], second["status"]) == (None, None, 400)
-
-
-@pytest.mark.parametrize("layout", ["text", "json"])
-def test_nothing_a_client_sends_steers_a_terminal_or_makes_two_lines(
-    start_background: StartCluster, layout: str
-) -> None:
-    cluster = background(start_background, "--log-format", layout)
-    shy = "\x9b2J\u202ex\u2066\u2028"  # what gunicorn lets through in a field
-    credentials = base64.b64encode(f"u\n{HOSTILE}:p".encode()).decode()
-    requests = [
-        f"GET /%1b%0d%0a{shy}?q={shy}%0a HTTP/1.1\r\nHost: x\r\n",
-        f'GET /fail HTTP/1.1\r\nHost: x\r\nUser-Agent: {shy}"\\\r\nReferer: {shy}" 200 "\r\n',
-        f"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {credentials}\r\n",
-        f"GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {shy}\r\nUser-Agent: {HOSTILE}\r\n",
-        f"GET /{HOSTILE} HTTP/1.1\r\nHost: x\r\n",
-        f"G{HOSTILE} / HTTP/1.1\r\nHost: x\r\n",
-        f"GET / HTTP/1.1\r\nHost: x\r\nX{HOSTILE}: y\r\n",
-    ]
-    for head in requests:
-        send(cluster, head)
-    lines = lines_after(cluster, len(requests))
-    assert len(lines) == len(requests)
-    text = (cluster.home / "chatty" / "logs" / "0.log").read_bytes().decode()
-    assert printable_lines(text) == text
-    if layout == "json":
-        assert all(json.loads(line)["slot"] == 0 for line in lines)
-    else:
-        assert all(TEXT.fullmatch(line) for line in lines)
+    assert {json.loads(line)["slot"] for line in send_hostile_requests(cluster, 2)} == {0}
 
 
 def test_what_takes_too_long_has_its_line(start_background: StartCluster) -> None:

@@ -77,7 +77,7 @@ def test_no_line_is_lost_and_none_is_mixed(folder: Folder) -> None:
 
 
 def test_the_disk_stays_within_count_and_one_files(folder: Folder) -> None:
-    writers = [start(folder, f"w{index}", 1, 4000, 4096, 3) for index in range(3)]
+    writers = [start(folder, f"w{index}", 1, 2500, 4096, 3) for index in range(3)]
     most = 0
     while any(writer.poll() is None for writer in writers):
         most = max(most, folder.size())
@@ -85,7 +85,7 @@ def test_the_disk_stays_within_count_and_one_files(folder: Folder) -> None:
     assert 3 * MEGABYTE < most <= 4 * MEGABYTE
     assert len(folder.names()) == 4
     for numbers in numbers_by_writer(folder.path, 4096).values():
-        assert numbers == list(range(numbers[0], 4000))
+        assert numbers == list(range(numbers[0], 2500))
 
 
 def test_killed_in_the_middle_of_it(folder: Folder) -> None:
