@@ -16,6 +16,7 @@ import pytest
 from launcher import __version__
 from launcher.cli import describe, main, require_platform
 from launcher.cli.parallel import in_parallel
+from launcher.cli.root import COMMANDS
 from launcher.cli.status import stopped
 from launcher.cli.text import printable, show_count, show_duration, show_size, table
 from launcher.errors import LauncherError
@@ -23,7 +24,6 @@ from launcher.home import Entry, Home
 from launcher.settings import Settings
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ["run", "list", "reload", "restart", "scale", "stop", "sizing"]
 
 PRIMARY = """
 import os, signal, sys
@@ -37,7 +37,12 @@ with Home.open() as home, home.claim(sys.argv[1]) as folder:
         while True:
             connection, _ = listener.accept()
             verb = parse_request(connection.recv(65536)).verb
-            result = eval(sys.argv[2]) if verb == "status" else eval(sys.argv[3])
+            status = eval(sys.argv[2])
+            described = {
+                "status": status, "settings": {}, "mark": "", "requests_per_second": 3.25,
+                "worker_rates": {}, "last_exits": [],
+            }
+            result = {"status": status, "describe": described}.get(verb) or eval(sys.argv[3])
             connection.sendall(encode(ok(result)))
             if verb == "stop":
                 if result.get("lingers"):
@@ -130,18 +135,33 @@ def status_of(name: str, **changes: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS), ["ls"], ["status"]])
-def test_help_is_everywhere_with_an_example(shell: Shell, command: list[str], flag: str) -> None:
-    done = shell(*command, flag)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "python -m launcher" in done.stdout.partition("\n")[2]
-    assert max(map(len, done.stdout.splitlines())) <= 80
-    assert not shell.home.exists()
+def test_help_is_everywhere_with_an_example(
+    command: list[str],
+    flag: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("LAUNCHER_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert main([*command, flag]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "python -m launcher" in out.partition("\n")[2]
+    assert max(map(len, out.splitlines())) <= 80
+    assert not (tmp_path / "home").exists()
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
-def test_the_version_is_everywhere(shell: Shell, command: list[str]) -> None:
-    done = shell(*command, "--version")
+def test_the_version_is_everywhere(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command, "--version"]) == 0
+    assert capsys.readouterr() == (f"launcher {__version__}\n", "")
+
+
+def test_help_and_version_of_the_program(shell: Shell) -> None:
+    done = shell("--version")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"launcher {__version__}\n", "")
+    assert shell("--help").stdout.startswith("Usage: python -m launcher ")
 
 
 def test_an_option_without_a_command_is_one_of_run(shell: Shell) -> None:
@@ -293,7 +313,7 @@ def test_an_unforeseen_error_names_its_file() -> None:
 
 
 def test_no_clusters(shell: Shell) -> None:
-    assert shell("list").stdout == "no clusters; start one: python -m launcher\n"
+    assert shell("list").stdout == "no clusters; start one: python -m launcher start\n"
     assert json.loads(shell("ls", "--json").stdout) == []
     assert not shell.home.exists()
 
@@ -322,11 +342,11 @@ def test_the_table(shell: Shell) -> None:
             pass
         lines = shell("list").stdout.splitlines()
     assert lines == [
-        "name  status   workers   pid  uptime  restarts  cpu  memory  requests",
-        "blog  online       1/2  4242     12s       1/2   3%   60.0M      1200",
+        "name  status   workers   pid  uptime  restarts  cpu  memory  req/s",
+        "blog  online       1/2  4242     12s       1/2   3%   60.0M    3.2",
         "  error: app\\nfails\\x1b[2J",
-        "old   stopped      0/2     -       -         -    -       -         -",
-        "web   online       1/2  4242     12s       1/2   3%   60.0M      1200",
+        "old   stopped      0/2     -       -         -    -       -      -",
+        "web   online       1/2  4242     12s       1/2   3%   60.0M    3.2",
     ]
 
 
@@ -348,7 +368,8 @@ def test_silent_and_senseless_primaries_are_errored_and_hold_nobody_up(
     for i, pid in enumerate(pids):
         entry = found[f"hung{i}"]
         assert (entry["status"], entry["pid"]) == ("errored", pid)
-        assert entry["error"] == f"cluster 'hung{i}' (pid {pid}) does not answer within 0.2 s"
+        silent = f"cluster 'hung{i}' (pid {pid}) does not answer within 0.2 s"
+        assert entry["error"] == f"{silent}: it was stopped by a signal: kill -CONT {pid}"
 
 
 def test_one_unsafe_folder_does_not_hide_the_others(shell: Shell) -> None:
@@ -411,12 +432,13 @@ def test_stop_of_a_silent_primary(
     shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LAUNCHER_HOME", str(shell.home))
-    monkeypatch.setattr("launcher.cli.clusters.ACKNOWLEDGED_WITHIN", 0.1)
+    monkeypatch.setattr("launcher.cli.ending.ACKNOWLEDGED_WITHIN", 0.1)
     with shell.cluster("web") as pid:
         os.kill(pid, signal.SIGSTOP)
         assert main(["stop", "web"]) == 1
-    line = f"launcher: cluster 'web' (pid {pid}) does not answer within 0.1 s\n"
-    assert capsys.readouterr().err == line
+    line = f"launcher: cluster 'web' (pid {pid}) does not answer within 0.1 s"
+    hint = f": it was stopped by a signal: kill -CONT {pid}\n"
+    assert capsys.readouterr().err == line + hint
 
 
 def test_stop_gives_up_at_the_deadline_of_the_primary(shell: Shell) -> None:

@@ -20,7 +20,7 @@ import click
 
 from launcher.cli.root import version
 from launcher.cli.selection import for_each, report
-from launcher.cli.text import coloured
+from launcher.cli.text import coloured, complain
 from launcher.control.client import call, no_such_cluster
 from launcher.errors import LauncherError
 from launcher.home import Home, require_name
@@ -52,7 +52,7 @@ class Entry:
         return self.line.when
 
 
-@click.command(epilog="Example: python -m launcher logs web -n 100 -f")
+@click.command(epilog="Example: python -m launcher logs web -n 100")
 @click.argument("names", metavar="[NAME...|all]", nargs=-1)
 @click.option(
     "-n",
@@ -120,6 +120,8 @@ class Watched:
         self._names = names
         self._readers: dict[str, LogReader] = {}
         self._held: list[Entry] = []
+        self._told: set[str] = set()
+        """Clusters whose folder cannot be used, which was said."""
 
     def last(self, count: int, unfinished: bool) -> list[Entry]:
         """The last lines. LauncherError if there are no log files at all."""
@@ -148,11 +150,19 @@ class Watched:
         return self._home.names() if everything else self._names
 
     def _read(self, name: str, read: Callable[[LogReader, int], list[Line]]) -> list[Entry]:
-        with self._home.logs(name) as folder:
-            if folder is None:
-                return []
-            reader = self._readers.setdefault(name, LogReader())
-            return [Entry(name, line) for line in read(reader, folder)]
+        try:
+            with self._home.logs(name) as folder:
+                if folder is None:
+                    return []
+                reader = self._readers.setdefault(name, LogReader())
+                return [Entry(name, line) for line in read(reader, folder)]
+        except LauncherError as error:  # of the folder; the others are to be shown all the same
+            if len(self._names) == 1 and self._names != ("all",):
+                raise
+            if name not in self._told:
+                self._told.add(name)
+                complain(str(error))
+            return []
 
 
 @dataclass(slots=True)
@@ -242,6 +252,8 @@ def _flush(home: Home, name: str) -> str | LauncherError:
             empty(folder)
     except LauncherError as error:
         return error
+    except OSError as error:
+        return LauncherError(f"{name}: {error.filename}: {error.strerror}")
     return f"flushed {name}"
 
 

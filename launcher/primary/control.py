@@ -39,6 +39,8 @@ Verb = Callable[[Mapping[str, Any], Reply], None]
 """Raises LauncherError instead of answering when it is refused at once."""
 
 MOST_CLIENTS = 64
+_PAUSE = 0.1
+"""Seconds without accepting when there was no room for one more."""
 _PATIENCE = 10.0
 """Seconds that a client gets to send its request and to read the reply."""
 
@@ -66,7 +68,7 @@ class ControlServer:
         self._verbs = verbs
         self._clients: dict[int, _Client] = {}
         sock.setblocking(False)
-        reactor.watch(sock.fileno(), select.EPOLLIN, self._on_connect)
+        self._listen()
 
     def close(self) -> None:
         """Hang up on everybody, which is what those who wait for our end wait for."""
@@ -75,10 +77,18 @@ class ControlServer:
         self._reactor.forget(self._sock.fileno())
         self._sock.close()
 
-    def _on_connect(self, _fd: int, _events: int) -> None:
+    def _listen(self) -> None:
+        if self._sock.fileno() >= 0:  # else: closed meanwhile
+            self._reactor.watch(self._sock.fileno(), select.EPOLLIN, self._on_connect)
+
+    def _on_connect(self, fd: int, _events: int) -> None:
         try:
             sock, _ = self._sock.accept()
-        except OSError:
+        except BlockingIOError:
+            return
+        except OSError:  # no descriptor to be had: it stays readable, so polling on would spin
+            self._reactor.forget(fd)
+            self._reactor.call_later(_PAUSE, self._listen)
             return
         if len(self._clients) >= MOST_CLIENTS or not _is_ours(sock):
             sock.close()

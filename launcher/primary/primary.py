@@ -385,8 +385,9 @@ class Primary:
                 return
             self._restart.started(self.reactor.clock())
             worker = self.roster.spawn(generation, slot)
-            if worker is None:
-                return  # the pool is gone or behind; its end, or the next event, brings us back
+            if worker is None:  # no descriptors left, or the pool is gone or behind
+                self._step_at(self.reactor.clock() + 0.1)
+                return
             worker.deadline = self.reactor.call_later(
                 generation.terms.settings.boot_timeout, partial(self._too_late_to_be_ready, worker)
             )
@@ -458,8 +459,11 @@ class Primary:
         return when <= now
 
     def _step_at(self, when: float) -> None:
-        if self._next_step is None:
-            self._next_step = self.reactor.call_at(when, self._timed_step)
+        if self._next_step and self._next_step.when <= when:
+            return
+        if self._next_step:
+            self._next_step.cancel()
+        self._next_step = self.reactor.call_at(when, self._timed_step)
 
     def _timed_step(self) -> None:
         self._next_step = None

@@ -110,11 +110,14 @@ class Roster:
 
     def spawn(self, generation: Generation, slot: int) -> WorkerHandle | None:
         """Have a worker forked; None when the pool cannot be asked now."""
+        try:
+            channel, theirs = Channel.pair()
+        except OSError:  # no descriptors left
+            return None
         self._last_id += 1
         index = self._free_rows.pop()
         row = self._scoreboard.row(index)
         row.clear()
-        channel, theirs = Channel.pair()
         worker = WorkerHandle(
             self._last_id, slot, generation.number, index, row, channel, self._reactor.clock()
         )

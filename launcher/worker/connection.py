@@ -15,6 +15,7 @@ import os
 import select
 import socket
 import struct
+import tempfile
 from collections import deque
 from enum import Enum, auto
 
@@ -26,6 +27,9 @@ _PEEK = int(socket.MSG_DONTWAIT | socket.MSG_PEEK)
 _DROP = int(socket.MSG_DONTWAIT | socket.MSG_TRUNC)
 
 _FILE_BLOCK = 1 << 20
+
+_IN_MEMORY = 1 << 20
+"""Bytes of a streamed response that wait for a slow client in memory; the rest does in a file."""
 
 _libc = ctypes.CDLL(None)
 _NOBODY = struct.pack("=H14x", socket.AF_UNSPEC)
@@ -60,6 +64,30 @@ class FilePart:
         self.fd = fd
         self.offset = offset
         self.left = left
+
+    def __len__(self) -> int:
+        return self.left
+
+
+class Spool(FilePart):
+    """A file that grows at one end while it is sent from the other."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        with tempfile.TemporaryFile() as file:
+            super().__init__(os.dup(file.fileno()), 0, 0)
+
+    def write(self, data: bytes) -> None:
+        """Add to it. Raises Broken when there is no room."""
+        rest = memoryview(data)
+        try:
+            while rest:
+                written = os.pwrite(self.fd, rest, self.offset + self.left)
+                self.left += written
+                rest = rest[written:]
+        except OSError as error:
+            raise Broken("no room for what the client has not read yet") from error
 
 
 class Connection:
@@ -226,16 +254,16 @@ class Connection:
         Raises Broken when the client is gone.
         """
         if self.outgoing:
-            self.outgoing.append(memoryview(data))
+            self._keep(data)
             return self.flush()
         sent = self._send(data)
         if sent != len(data):
             self.outgoing.append(memoryview(data)[sent:])
         return sent == len(data)
 
-    def send_file(self, part: FilePart) -> bool:
-        """Send a piece of a file after all that was sent before; as `send`."""
-        self.outgoing.append(part)
+    def send_file(self, head: bytes, part: FilePart) -> bool:
+        """Send ``head`` and then a piece of a file; as `send`."""
+        self.outgoing += (memoryview(head), part)
         return self.flush()
 
     def flush(self) -> bool:
@@ -249,8 +277,8 @@ class Connection:
         return True
 
     def unsent(self) -> int:
-        """Bytes in memory that the client has not taken yet."""
-        return sum(len(part) for part in self.outgoing if isinstance(part, memoryview))
+        """Bytes that the client has not taken yet."""
+        return sum(map(len, self.outgoing))
 
     def shut(self) -> None:
         """Say that no more is coming, in either direction; the primary hears it too."""
@@ -281,6 +309,16 @@ class Connection:
             self.outgoing.clear()
         self.forget_request()
         self.sock.close()
+
+    def _keep(self, data: bytes) -> None:
+        last = self.outgoing[-1]
+        if not isinstance(last, Spool):
+            if self.unsent() + len(data) <= _IN_MEMORY:
+                self.outgoing.append(memoryview(data))
+                return
+            last = Spool()
+            self.outgoing.append(last)
+        last.write(data)
 
     def _send(self, data: bytes | memoryview) -> int:
         try:

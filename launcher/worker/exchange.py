@@ -13,7 +13,7 @@ from launcher.ipc.scoreboard import Notepad
 from launcher.worker.access_log import access_log
 from launcher.worker.connection import Broken, Connection
 from launcher.worker.request import Arrived, parse
-from launcher.worker.response import Response, early_hints, error_page
+from launcher.worker.response import Abandoned, Response, early_hints, error_page
 
 if TYPE_CHECKING:
     from launcher.worker.process import Worker
@@ -58,7 +58,7 @@ class Exchange:
             raise
         except StopIteration:
             return False  # how an app says that it has used the socket itself (Flask-Sock)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # asyncio's CancelledError is no Exception
             answered = response is not None and response.begun
             return self.failed(conn, request, response, error, started)
         finally:
@@ -73,6 +73,10 @@ class Exchange:
         """Answer what is no request, or what the app failed on, with gunicorn's error page."""
         client = (conn.host, conn.port)
         page = error_page(lambda sock: self._worker.handle_error(request, sock, client, error))
+        if request is not None and request.method == "HEAD":
+            page = page[: page.index(b"\r\n\r\n") + 4]
+        if conn.abandoned:
+            raise Abandoned
         if self._access:
             self._access.refused(conn, request, page, started)
         conn.send(page)

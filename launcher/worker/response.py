@@ -23,11 +23,14 @@ from launcher.ipc.scoreboard import Notepad
 from launcher.policy.rescue import CLOSES, LENGTH_UNKNOWN
 from launcher.worker.connection import Broken, Connection, FilePart
 
-MOST_UNSENT = 16 << 20
+MOST_UNSENT = 1 << 30
 """Bytes of a streamed response that are kept for a slow client. Beyond, the app waits."""
 
 STALLED = 30.0
 """Seconds after which a client that takes nothing at all of a stream is given up."""
+
+_LOOK = 1.0
+"""Seconds between two notes that it is the client that takes its time, not the app."""
 
 
 class Abandoned(Broken):
@@ -44,12 +47,28 @@ class Response(GunicornResponse):
         self._collected: list[bytes] = []
         self._start = conn.written
 
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> Callable[[bytes], None]:
+        """As gunicorn's, but a second head replaces the first (PEP 3333)."""
+        if exc_info and not self.headers_sent:
+            self.headers = []
+            self.response_length = None
+            self.upgrade = False
+        write: Callable[[bytes], None] = super().start_response(status, headers, exc_info)
+        return write
+
     def process_headers(self, headers: list[tuple[str, str]]) -> None:
         """As gunicorn's, but an app's ``Connection: close`` is honoured."""
         super().process_headers(headers)
         for name, value in headers:
             if name.lower() == "connection" and value.strip().lower() == "close":
                 self.force_close()
+
+    def write(self, arg: bytes) -> None:
+        """As gunicorn's, but a piece that is nothing does not begin the response (PEP 3333)."""
+        if arg != b"":
+            super().write(arg)
 
     def send_headers(self) -> None:
         """Overridden: the head waits for the body."""
@@ -93,15 +112,20 @@ class Response(GunicornResponse):
             size = os.fstat(fileno).st_size - offset
         except (OSError, io.UnsupportedOperation):
             return False
-        if self.chunked or size <= 0 or self._omits_body:
-            return False
+        if size <= 0 or self._omits_body:
+            return self._omits_body
         count = size if self.response_length is None else min(size, self.response_length)
         self.send_headers()
         self.sent += count
+        if self.chunked:
+            self._collected.append(b"%X\r\n" % count)
         head = self._take()
-        self._note_length(len(head) + count)
-        self._conn.send(head)
-        self._conn.send_file(FilePart(os.dup(fileno), offset, count))
+        if self.chunked:
+            self._collected.append(b"\r\n")
+            self._announce(LENGTH_UNKNOWN)
+        else:
+            self._note_length(len(head) + count)
+        self._conn.send_file(head, FilePart(os.dup(fileno), offset, count))
         return True
 
     @property
@@ -124,12 +148,13 @@ class Response(GunicornResponse):
         self._conn.send(self._take())
         self._pad.progressed(time.monotonic_ns())
         if self._conn.unsent() > MOST_UNSENT:
-            _wait_for(self._conn)
+            _wait_for(self._conn, self._pad)
 
     def _note_length(self, last: int) -> None:
         """Note the length of the whole response, of which ``last`` bytes are about to go."""
         length = self._conn.written - self._start + self._conn.unsent() + last
-        self._announce(length | (CLOSES if self.should_close() else 0))
+        closes = self.should_close() or self.short()
+        self._announce(length | (CLOSES if closes else 0))
 
     def _announce(self, length: int) -> None:
         """Note the response, then look whether it is still wanted.
@@ -147,7 +172,7 @@ class Response(GunicornResponse):
         return data
 
 
-def _wait_for(conn: Connection) -> None:
+def _wait_for(conn: Connection, pad: Notepad) -> None:
     """Hold the app until the client has taken half of what is kept for it."""
     writable = select.poll()
     writable.register(conn.fd, select.POLLOUT)
@@ -155,12 +180,13 @@ def _wait_for(conn: Connection) -> None:
     while conn.unsent() > MOST_UNSENT // 2:
         before = conn.written
         conn.flush()
+        now = time.monotonic()
         if conn.written > before:
-            deadline = time.monotonic() + STALLED
-        left = deadline - time.monotonic()
-        if left <= 0:
+            deadline = now + STALLED
+        elif now > deadline:
             raise Broken("the client has stopped reading")
-        writable.poll(left * 1000)
+        pad.progressed(int(now * 1e9))
+        writable.poll(_LOOK * 1000)
 
 
 class _Sink:

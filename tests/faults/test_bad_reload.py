@@ -6,70 +6,20 @@ And what a reload is for: new code, a switched release folder, new variables.
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
 
 from launcher.errors import LauncherError
+from tests.faults.deploys import APP, BAD, ENVIRONMENT, Site, good
 from tests.faults.tools import assert_nothing_lost, control, name_of, pids, pool_of, progress
 from tests.faults.wire import get
 from tests.load import Load
-from tests.support import APPS, Cluster, StartCluster, children, eventually
-
-GOOD = """
-from echo import app
-
-VERSION = {version!r}
-
-@app.get("/version")
-def version():
-    return VERSION
-
-@app.get("/health")
-def health():
-    return "well"
-"""
-
-BAD = {
-    "syntax error": ("def app(:\n", "SyntaxError"),
-    "ImportError": ("from echo import no_such_thing\n", "ImportError"),
-    "exception": ("1 / 0\n", "ZeroDivisionError"),
-    "sys.exit(0)": ("import sys\nsys.exit(0)\n", "called sys.exit(0)"),
-    "os._exit(1)": ("import os\nos._exit(1)\n", "exited with status 1"),
-    "SIGSEGV": ("import ctypes\nctypes.string_at(0)\n", "was killed by SIGSEGV"),
-    "hang": ("import time\ntime.sleep(3600)\n", "not loaded within 3 s"),
-    "attribute missing": ("from echo import app as application\n", "'app'"),
-    "unreadable file": (None, "OSError"),
-    "failing health check": (
-        GOOD.format(version="bad").replace('return "well"', 'return "ill", 500'),
-        "answered its health check with: 500",
-    ),
-}
-
-
-class Site:
-    """A folder with an app in it that changes."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir()
-        shutil.copy(APPS / "echo.py", folder)
-        self._main = folder / "site_app.py"
-
-    def deploy(self, source: str | None) -> None:
-        """Put other code in place; None: a file that nobody can read, not even root."""
-        self._main.unlink(missing_ok=True)
-        if source is None:
-            self._main.symlink_to("/proc/self/mem")
-        else:
-            self._main.write_text(source)
+from tests.support import Cluster, StartCluster, children, eventually
 
 
 def start(start_cluster: StartCluster, folder: Path, *options: str) -> Cluster:
-    cluster = start_cluster(
-        "site_app:app", "-w", "2", *options, folder=folder, PYTHONDONTWRITEBYTECODE="1"
-    )
+    cluster = start_cluster(APP, "-w", "2", *options, folder=folder, **ENVIRONMENT)
     return cluster.ready()
 
 
@@ -77,7 +27,6 @@ def test_ten_kinds_of_bad_reload_change_nothing(
     start_cluster: StartCluster, tmp_path: Path
 ) -> None:
     site = Site(tmp_path / "site")
-    site.deploy(GOOD.format(version="first"))
     options = ("--health-path", "/health", "--boot-timeout", "3")
     cluster = start(start_cluster, site.folder, *options)
     name, before, pool = name_of(cluster), pids(cluster), pool_of(cluster)
@@ -90,7 +39,7 @@ def test_ten_kinds_of_bad_reload_change_nothing(
             assert pids(cluster) == before, kind
             eventually(lambda: children(cluster.pid) == [pool])
             assert get(cluster.address, "/version").text == "first"
-        site.deploy(GOOD.format(version="second"))
+        site.deploy(good("second"))
         assert cluster.command("reload", name).returncode == 0
         books = load.stop()
     assert get(cluster.address, "/version").text == "second"
@@ -103,7 +52,6 @@ def test_workers_that_load_for_themselves_are_reloaded_as_safely(
     start_cluster: StartCluster, tmp_path: Path
 ) -> None:
     site = Site(tmp_path / "site")
-    site.deploy(GOOD.format(version="first"))
     cluster = start(start_cluster, site.folder, "--no-preload", "--boot-timeout", "3")
     before, pool = pids(cluster), pool_of(cluster)
     with Load(cluster.address, keep_alive=16, one_shot=4) as load:
@@ -113,7 +61,7 @@ def test_workers_that_load_for_themselves_are_reloaded_as_safely(
                 control(cluster, "reload")
             assert pids(cluster) == before, kind
             eventually(lambda: children(cluster.pid) == [pool])
-        site.deploy(GOOD.format(version="second"))
+        site.deploy(good("second"))
         control(cluster, "reload")
         books = load.stop()
     assert get(cluster.address, "/version").text == "second"
@@ -125,13 +73,13 @@ def test_a_switched_release_folder_is_served_after_reload(
     start_cluster: StartCluster, tmp_path: Path, how: str
 ) -> None:
     for version in ("first", "second"):
-        Site(tmp_path / version).deploy(GOOD.format(version=version))
+        Site(tmp_path / version, version)
     current = tmp_path / "current"
     current.symlink_to("first")
     if how == "--chdir":
         cluster = start(start_cluster, tmp_path, "--chdir", str(current))
     else:
-        cluster = start_cluster("site_app:app", folder=current, PWD=str(current)).ready()
+        cluster = start_cluster(APP, folder=current, PWD=str(current)).ready()
     assert get(cluster.address, "/version").text == "first"
     with Load(cluster.address, keep_alive=8, one_shot=2) as load:
         progress(load)
@@ -147,8 +95,7 @@ def test_a_changed_env_file_is_in_effect_after_reload(
     start_cluster: StartCluster, tmp_path: Path
 ) -> None:
     site = Site(tmp_path / "site")
-    source = GOOD.format(version="") + 'import os\nVERSION = os.environ.get("RELEASE", "none")\n'
-    site.deploy(source)
+    site.deploy(good("") + 'import os\nVERSION = os.environ.get("RELEASE", "none")\n')
     variables = tmp_path / "variables"
     variables.write_text("RELEASE=first\n")
     cluster = start(start_cluster, site.folder, "--env-file", str(variables))

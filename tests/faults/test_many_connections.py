@@ -9,7 +9,13 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.faults.tools import assert_nothing_lost, control, descriptors, proportional_bytes
+from tests.faults.tools import (
+    assert_nothing_lost,
+    control,
+    descriptors,
+    proportional_bytes,
+    settled_descriptors,
+)
 from tests.faults.wire import request
 from tests.load import Load
 from tests.support import Cluster, StartCluster, children, eventually
@@ -86,7 +92,7 @@ def test_ten_thousand_idle_connections(
     cluster = start_cluster("echo:app", "-w", "2", "--keepalive", "600").ready()
     assert_others_unaffected(cluster)
     eventually(lambda: cluster.status()["connections"] == 0)
-    before, open_before = memory(cluster), len(descriptors(cluster.pid))
+    before, open_before = memory(cluster), len(settled_descriptors(cluster.pid))
 
     connect(clients, cluster.address)
     ask_all(clients)

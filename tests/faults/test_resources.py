@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import shutil
 import signal
 import socket
@@ -23,10 +22,12 @@ from tests.faults.tools import (
     cpu_seconds,
     descriptors,
     name_of,
+    no_descriptors,
     pass_time,
     pids,
     pool_of,
     progress,
+    settled_descriptors,
 )
 from tests.faults.wire import Wire, get
 from tests.load import Load
@@ -34,19 +35,6 @@ from tests.support import ROOT, Cluster, StartCluster, alive, children, eventual
 
 STRACE = shutil.which("strace")
 FORKS = "?fork,?vfork,clone,?clone3"
-
-
-@contextmanager
-def no_descriptors(pid: int) -> Iterator[None]:
-    """The process can open nothing more meanwhile."""
-    kept = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    taken = descriptors(pid)
-    lowest_free = next(number for number in range(len(taken) + 1) if number not in taken)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (lowest_free, kept[1]))
-    try:
-        yield
-    finally:
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, kept)
 
 
 @pytest.fixture
@@ -109,13 +97,12 @@ def test_out_of_descriptors_the_control_socket_waits_too(cluster: Cluster) -> No
 
 
 def test_out_of_descriptors_a_reload_is_refused_and_changes_nothing(cluster: Cluster) -> None:
-    before, taken = pids(cluster), len(descriptors(cluster.pid))
+    before, taken = pids(cluster), len(settled_descriptors(cluster.pid))
     with Load(cluster.address, keep_alive=8) as load:
         progress(load)
         # Enough for the call itself, not for a pool.
         with (
-            no_descriptors(cluster.pid),
-            descriptors_left(cluster.pid, 1),
+            no_descriptors(cluster.pid, but=1),
             pytest.raises(LauncherError, match="Too many open files"),
         ):
             control(cluster, "reload")
@@ -124,14 +111,6 @@ def test_out_of_descriptors_a_reload_is_refused_and_changes_nothing(cluster: Clu
         books = load.stop()
     assert_nothing_lost(books)
     eventually(lambda: len(descriptors(cluster.pid)) == taken)
-
-
-@contextmanager
-def descriptors_left(pid: int, more: int) -> Iterator[None]:
-    """Some more than `no_descriptors` leaves."""
-    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft + more, hard))
-    yield
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -191,7 +170,7 @@ def test_a_worker_that_cannot_be_forked_is_forked_later(cluster: Cluster, tmp_pa
 
 
 def test_a_pool_that_cannot_be_started_refuses_the_reload(cluster: Cluster, tmp_path: Path) -> None:
-    before, taken = pids(cluster), len(descriptors(cluster.pid))
+    before, taken = pids(cluster), len(settled_descriptors(cluster.pid))
     with Load(cluster.address, keep_alive=8, one_shot=4) as load:
         progress(load)
         with failing_forks(cluster.pid, 2, tmp_path / "strace"):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import random
 import re
+import resource
 import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,39 @@ def descriptors(pid: int) -> dict[int, str]:
     return found
 
 
+def settled_descriptors(pid: int) -> dict[int, str]:
+    """As `descriptors`, once they have not changed for a while.
+
+    The primary closes its side of a control connection a moment after the client has closed.
+    """
+    looks = [descriptors(pid)]
+
+    def unchanged() -> bool:
+        time.sleep(0.01)
+        looks.append(descriptors(pid))
+        return len(looks) > 20 and looks[-20:] == [looks[-1]] * 20
+
+    eventually(unchanged)
+    return looks[-1]
+
+
+@contextmanager
+def no_descriptors(pid: int, but: int = 0, settled: bool = True) -> Iterator[None]:
+    """The process can open nothing more meanwhile, or so many, not even after closing some.
+
+    ``settled``: first wait until it does not open and close any more.
+    """
+    kept = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    taken = settled_descriptors(pid) if settled else descriptors(pid)
+    free = [number for number in range(len(taken) + but + 1) if number not in taken]
+    least = free[but] if but else min(free[0], 3)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (least, kept[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, kept)
+
+
 def threads(pid: int) -> int:
     """How many threads a process has."""
     return len(os.listdir(f"/proc/{pid}/task"))
@@ -152,6 +186,34 @@ def cpu_seconds(pid: int) -> float:
     """The CPU time that a process has used, in user and system mode."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def session(leader: int) -> set[int]:
+    """The processes, zombies included, of the session that ``leader`` began."""
+    return {pid for pid in _all_pids() if _stat_field(pid, 3) == str(leader)}
+
+
+def zombies_below(pid: int) -> list[int]:
+    """The children of ``pid`` whose end nobody has collected."""
+    children = (child for child in _all_pids() if _stat_field(child, 1) == str(pid))
+    return [child for child in children if _stat_field(child, 0) == "Z"]
+
+
+def _all_pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _stat_field(pid: int, index: int) -> str:
+    """A field of /proc/PID/stat after the name: 0 state, 1 parent, 3 session (proc(5))."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[index]
+    return ""
+
+
+def resident_bytes(pid: int) -> int:
+    """The memory of a process that is in RAM."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def proportional_bytes(pid: int) -> int:

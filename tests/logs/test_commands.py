@@ -215,11 +215,19 @@ def test_a_planted_link_is_refused(console: Console, tmp_path: Path) -> None:
     logs = console.home / "web" / "logs"
     (logs / "1.log").symlink_to(target)
     assert console.lines() == ["0|web | one"]
-    assert console.run("flush").returncode == 1
+    done = console.run("flush")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "launcher: web: 1.log: Too many levels of symbolic links\n",
+    )
     assert target.read_text() == "secret\n"
     logs.rename(tmp_path / "elsewhere")
     logs.symlink_to(tmp_path / "elsewhere")
-    assert console.refuses("logs") == f"{logs}: is a symlink, or no folder: remove it"
+    told = f"{logs}: is a symlink, or no folder: remove it"
+    assert console.refuses("logs", "web") == told
+    console.log("api").append(b"two\n")
+    done = console.run("logs")
+    assert (done.stdout, done.stderr) == ("0|api | two\n", f"launcher: {told}\n")
 
 
 def test_a_reader_that_leaves_early(console: Console) -> None:
@@ -272,15 +280,17 @@ def test_following_all_shows_new_clusters_too(console: Console, follow: Any) -> 
     assert following.stop() == (0, "")
 
 
-def test_following_merges_by_time(console: Console, follow: Any) -> None:
+def test_following_merges_by_time(
+    console: Console, follow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     logs = [console.log("web", str(slot), size=0) for slot in range(3)]
     logs[0].append(b"begin\n")
     following = follow("-n", "1")
     following.wait_for("begin")
-    for number in range(300):
-        logs[number % 3].append(b"%d\n" % number)
-        threading.Event().wait(0.002)  # apart in time, which is what is tested
-    logs[0].append(b"end\n")
+    for number in range(301):
+        now = time.time() + 1  # a second further each time
+        monkeypatch.setattr("launcher.logs.files.time.time", lambda now=now: now)
+        logs[number % 3].append(b"%d\n" % number if number < 300 else b"end\n")
     following.wait_for("end")
     assert [int(line.split()[-1]) for line in following.lines[1:-1]] == list(range(300))
 
