@@ -162,12 +162,16 @@ class LogFile:
                 size = self._current().st_size
             if size != self._end or self._unfinished is not None or goes_on or self._lost:
                 data = self._joined(self._confession() + data, size, author, goes_on)
-            now = time.time()
-            _write(self._fd, data)
+            # First, so that who reads the lines finds their time.
+            self._mark(size, size + len(data), time.time())
+            try:
+                _write(self._fd, data)
+            except OSError:
+                self._noted = size
+                raise
             self._lost = 0
             self._end = size + len(data)
             self._unfinished = None if data.endswith(b"\n") else author
-            self._mark(size, self._end, now)
         finally:
             self._times.end_turn()
 

@@ -59,14 +59,15 @@ class Dispatcher:
         if hopeless:
             self._refuse_waiting()
 
-    def admit(self, connection: Connection, to_the_emptiest: bool = False) -> None:
+    def admit(self, connection: Connection, returned_by: WorkerHandle | None = None) -> None:
         """Deal a connection, or let it wait its turn.
 
-        ``to_the_emptiest``: whoever has fewest connections gets it, whatever the policy.
+        ``returned_by``: who had it last has too many, or no room. It goes to another,
+        who has fewest, whatever the policy.
         """
-        if to_the_emptiest and self._deal_to_the_emptiest(connection):
+        if returned_by and self._deal_to_another(connection, returned_by):
             return
-        if self._waiting or not self._deal(connection):
+        if returned_by or self._waiting or not self._deal(connection):
             connection.since = self._reactor.clock()
             self._waiting[connection.serial] = connection
             if self._hopeless:
@@ -84,9 +85,13 @@ class Dispatcher:
             ring = [other for other in ring if other is not worker]
         return False
 
-    def _deal_to_the_emptiest(self, connection: Connection) -> bool:
-        ring = sorted(self._ring, key=lambda worker: worker.connections)
-        return any(worker.deal(connection) for worker in ring)
+    def _deal_to_another(self, connection: Connection, worker: WorkerHandle) -> bool:
+        now, last = self._reactor.clock(), connection.since
+        connection.since = now
+        if now - last < _RETRY:
+            return False  # the one before had no room either: do not send it in circles
+        others = sorted(self._ring, key=lambda worker: worker.connections)
+        return any(other.deal(connection) for other in others if other is not worker)
 
     def _deal_waiting(self) -> None:
         was_full = self.full

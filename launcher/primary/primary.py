@@ -36,6 +36,7 @@ from launcher.primary.reactor import Reactor, Timer
 from launcher.primary.rescue import Rescuer
 from launcher.primary.rollout import Rollout
 from launcher.primary.roster import ConnectionMessage, Roster
+from launcher.primary.trial import Trial
 from launcher.primary.watch import Watch
 from launcher.primary.worker_handle import WorkerHandle
 
@@ -82,7 +83,10 @@ class Primary:
             settings.queue_timeout,
         )
         self._acceptor = Acceptor(reactor, listeners, self.connections, self._dispatcher)
-        self._rescuer = Rescuer(self.connections, self._farewell, self._dispatcher, settings.rerun)
+        trial = Trial(reactor, self.connections, self._dispatcher.admit)
+        self._rescuer = Rescuer(
+            self.connections, self._farewell, self._dispatcher, trial, settings.rerun
+        )
         self._watch = Watch(self)
 
     # What there is to tell

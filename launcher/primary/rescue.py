@@ -13,6 +13,7 @@ from launcher.primary.accounting import figures
 from launcher.primary.connections import Connection, Connections
 from launcher.primary.dispatcher import Dispatcher
 from launcher.primary.farewell import Farewell
+from launcher.primary.trial import Trial
 from launcher.primary.worker_handle import WorkerHandle
 
 
@@ -24,11 +25,13 @@ class Rescuer:
         connections: Connections,
         farewell: Farewell,
         dispatcher: Dispatcher,
+        trial: Trial,
         rerun: bool,
     ) -> None:
         self._connections = connections
         self._farewell = farewell
         self._dispatcher = dispatcher
+        self._trial = trial
         self._rerun = rerun
 
     def rescue(self, worker: WorkerHandle) -> None:
@@ -46,12 +49,12 @@ class Rescuer:
 
     def take_back(self, worker: WorkerHandle, serials: list[int]) -> None:
         """Deal again what a worker returned: all when it retires, some when it shares."""
-        shared = worker.state is WorkerState.ONLINE
+        returned_by = worker if worker.state is WorkerState.ONLINE else None
         for serial in serials:
             connection = worker.connections_by_serial.pop(serial, None)
             if connection:
                 connection.worker = None
-                self._deal_again(connection, to_the_emptiest=shared)
+                self._deal_again(connection, returned_by)
 
     def cut(self, serial: int) -> None:
         """Close a connection so that the client can tell that its response is not whole."""
@@ -79,8 +82,9 @@ class Rescuer:
             self._deal_again(connection)
             return
         if verdict.action is Action.RERUN:
-            self._deal_again(connection)
+            self._recount(connection)
             connection.rerun_at = connection.consumed
+            self._trial.add(connection)
             return
         fd = self._connections.release(connection)
         if fd is None:
@@ -92,11 +96,15 @@ class Rescuer:
         else:
             self._farewell.answer(fd, refusals.GATEWAY_TIMEOUT if overdue else refusals.BAD_GATEWAY)
 
-    def _deal_again(self, connection: Connection, to_the_emptiest: bool = False) -> None:
+    def _deal_again(self, connection: Connection, returned_by: WorkerHandle | None = None) -> None:
+        self._recount(connection)
+        self._dispatcher.admit(connection, returned_by)
+
+    @staticmethod
+    def _recount(connection: Connection) -> None:
         known = figures(connection.fd) if connection.exact else None
         if known:
             connection.written, connection.consumed = known.written, known.consumed
-        self._dispatcher.admit(connection, to_the_emptiest)
 
 
 def _consume(fd: int, size: int) -> None:

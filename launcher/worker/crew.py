@@ -27,6 +27,7 @@ from launcher.ipc.channel import Channel, ChannelClosed
 from launcher.ipc.messages import (
     Cut,
     Deal,
+    Failed,
     Listen,
     Pinned,
     Reopen,
@@ -38,8 +39,15 @@ from launcher.ipc.messages import (
     encode,
 )
 from launcher.ipc.scoreboard import Notepad
+from launcher.pool.application import APP_FAILED
 from launcher.worker import request as requests
-from launcher.worker.connection import Broken, Connection, Phase
+from launcher.worker.connection import (
+    Broken,
+    Connection,
+    Phase,
+    SecureConnection,
+    tls_context,
+)
 from launcher.worker.exchange import SAFE_METHODS, Exchange, is_safe
 from launcher.worker.hotpath import HotPath
 from launcher.worker.leadership import Leadership, Term
@@ -52,11 +60,13 @@ if TYPE_CHECKING:
 # be armed again. What that asks for in return is in `_park` and `_on_event`.
 _READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 _WRITABLE = select.EPOLLOUT | select.EPOLLET
+_AT_ONCE = _READABLE | select.EPOLLOUT
 
 _BATCH = 32
 """Events taken at once. Whoever leads next goes on with those that are left."""
 
 _REQUEST = Phase.REQUEST
+_WAITING = (Phase.REQUEST, Phase.HANDSHAKE)
 
 _FIRST_LOOK = 4 * 1024
 """Bytes of a first look at a request; nearly all fit."""
@@ -132,6 +142,11 @@ class Crew:
 
     def start(self) -> None:
         """Start the threads. The app is loaded by now."""
+        try:
+            self._tls = tls_context(self._cfg)
+        except OSError as error:
+            self.tell(Failed(f"the certificate cannot be used: {error}", ""))
+            sys.exit(APP_FAILED)
         if HotPath.available(self._worker):
             self._hot = HotPath(self._worker, self._exchange, multithread=len(self._active) > 1)
         self._epoll.register(self._channel.fd, select.EPOLLIN)
@@ -160,7 +175,7 @@ class Crew:
             listener.close()
         self._listeners.clear()
         for conn in list(self._parked.values()):
-            if conn.phase is Phase.REQUEST and self._claim(conn):
+            if conn.phase in _WAITING and self._claim(conn):
                 self._let_go(conn)
         self._worker.wake()
 
@@ -258,6 +273,8 @@ class Crew:
                 self._on_body(conn, pad)
             elif phase is Phase.FLUSH:
                 self._on_writable(conn)
+            elif phase is Phase.HANDSHAKE:
+                self._on_handshake(conn, events, pad)
             else:
                 self._on_lingering(conn)
         except Broken:
@@ -297,7 +314,7 @@ class Crew:
         for conn in list(self._parked.values()):
             if not self._to_share:
                 return
-            idle = conn.phase is Phase.REQUEST and not conn.started
+            idle = conn.phase in _WAITING and not (conn.started or conn.pinned)
             if idle and self._claim(conn):
                 self._give_back(conn)
 
@@ -314,7 +331,9 @@ class Crew:
         family = _family(self._worker.orders.addresses[deal.listener])
         # With all three given, Python asks the kernel nothing.
         sock = socket.socket(family, socket.SOCK_STREAM, 0, fileno=descriptors[0])
-        conn = Connection(
+        # The primary asks whether we are well (serial 0) without TLS.
+        kind = SecureConnection if self._tls and deal.serial else Connection
+        conn = kind(
             sock, deal.serial, deal.listener, deal.host, deal.port, deal.written, deal.consumed
         )
         conn.deadline = time.monotonic() + max(self._keepalive, self.patience.head)
@@ -337,10 +356,27 @@ class Crew:
             return
         sock.setblocking(True)
         host, port = address[:2] if isinstance(address, tuple) else ("", 0)
-        conn = Connection(sock, 0, index, host, port, kept=False)
+        kind = SecureConnection if self._tls else Connection
+        conn = kind(sock, 0, index, host, port, kept=False)
         conn.deadline = time.monotonic() + max(self._keepalive, self.patience.head)
         self._row.connections += 1
         self._attend(conn, 0, pad)
+
+    def _on_handshake(self, conn: Connection, events: int, pad: Notepad) -> None:
+        """The first byte of TLS: from here on the connection is this process's."""
+        first = conn.peek(1)
+        if first is None:
+            self._park(conn, _READABLE)
+        elif not first:
+            self._close(conn)
+        else:
+            assert isinstance(conn, SecureConnection)
+            assert self._tls
+            self._pin(conn, answered=True)
+            conn.deadline = time.monotonic() + self.patience.head
+            conn.phase = Phase.REQUEST
+            conn.begin(self._tls)
+            self._on_request(conn, events, pad)
 
     # A request that stays in the kernel until it is answered
 
@@ -475,7 +511,8 @@ class Crew:
         line = f"{arrived.request.method} {arrived.request.path}".encode("latin-1", "replace")
         pad.begin(conn.serial, safe, now, conn.written, conn.consumed, size, line)
         try:
-            again = self._exchange.run(conn, arrived, pad, last=self.final)
+            last = self.final or (self.retiring and conn.secure)  # it cannot travel
+            again = self._exchange.run(conn, arrived, pad, last)
             # Sent first, consumed after: if we die in between, the primary
             # finds the response complete and consumes the request for us.
             conn.drop(size)
@@ -542,10 +579,10 @@ class Crew:
             conn.wake_at(1)
             look_again = True
         conn.deadline = time.monotonic() + self._keepalive
-        if self._to_share and conn.kept:
+        if self._to_share and conn.kept and not conn.pinned:
             self._give_back(conn)
         else:
-            self._park(conn, _READABLE, look_again)
+            self._park(conn, _AT_ONCE if conn.ahead() else _READABLE, look_again)
 
     def _refuse(self, conn: Connection, error: Exception) -> None:
         self._pin(conn, answered=True)  # before it is: nobody is to answer once more
@@ -614,16 +651,17 @@ class Crew:
         else:
             self._close(conn)
 
-    def _let_go(self, conn: Connection) -> None:
+    def _let_go(self, conn: Connection, look_again: bool = False) -> None:
         """In a retiring worker: give a connection that waits for a request back."""
-        if conn.kept and not self.final:
+        if conn.kept and not (self.final or conn.pinned):
             self._give_back(conn)
         elif conn.requests and not conn.started:
             self._close(conn)
         else:
             # Accepted but not yet heard: what the client is sending gets its answer.
-            conn.deadline = min(conn.deadline, time.monotonic() + self.patience.last_words)
-            self._repark(conn, look_again=True)
+            if self.final:
+                conn.deadline = min(conn.deadline, time.monotonic() + self.patience.last_words)
+            self._repark(conn, _READABLE, look_again)
 
     def _cut(self, conn: Connection) -> None:
         if conn.abandoned:
@@ -656,12 +694,12 @@ class Crew:
 
         ``look_again``: something may be there already that gives no new event.
         """
-        if self.retiring and conn.phase is Phase.REQUEST:
-            self._let_go(conn)
+        if self.retiring and conn.phase in _WAITING:
+            self._let_go(conn, look_again)
             return
         self._repark(conn, events, look_again)
         # Whoever retires us may have looked before we parked.
-        if self.retiring and conn.phase is Phase.REQUEST and self._claim(conn):
+        if self.retiring and conn.phase in _WAITING and self._claim(conn):
             self._let_go(conn)
 
     def _repark(self, conn: Connection, events: int = _READABLE, look_again: bool = False) -> None:
@@ -689,11 +727,15 @@ class Crew:
         return self._parked.pop(conn.fd, None) is not None
 
     def _pin(self, conn: Connection, answered: bool) -> None:
+        if conn.secure and conn.pinned:
+            return  # for good, and nobody else could answer
         conn.pinned = True
         if conn.kept:
             self.tell(Pinned(conn.serial, answered))
 
     def _unpin(self, conn: Connection) -> None:
+        if conn.secure:
+            return
         conn.pinned = False
         if conn.kept:
             self.tell(Unpinned(conn.serial))

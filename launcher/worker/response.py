@@ -47,28 +47,18 @@ class Response(GunicornResponse):
         self._collected: list[bytes] = []
         self._start = conn.written
 
-    def start_response(
-        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
-    ) -> Callable[[bytes], None]:
-        """As gunicorn's, but a second head replaces the first (PEP 3333)."""
-        if exc_info and not self.headers_sent:
-            self.headers = []
-            self.response_length = None
-            self.upgrade = False
-        write: Callable[[bytes], None] = super().start_response(status, headers, exc_info)
-        return write
-
     def process_headers(self, headers: list[tuple[str, str]]) -> None:
-        """As gunicorn's, but an app's ``Connection: close`` is honoured."""
+        """As gunicorn's, but an app's ``Connection: close`` is honoured.
+
+        And a second head replaces the first (PEP 3333), of which gunicorn's keeps the fields.
+        """
+        self.headers = []
+        self.response_length = None
+        self.upgrade = False
         super().process_headers(headers)
         for name, value in headers:
             if name.lower() == "connection" and value.strip().lower() == "close":
                 self.force_close()
-
-    def write(self, arg: bytes) -> None:
-        """As gunicorn's, but a piece that is nothing does not begin the response (PEP 3333)."""
-        if arg != b"":
-            super().write(arg)
 
     def send_headers(self) -> None:
         """Overridden: the head waits for the body."""
@@ -83,8 +73,11 @@ class Response(GunicornResponse):
         """Overridden: head and body leave together.
 
         PEP 3333 wants a piece on its way before the next is asked for, which
-        also holds for the last of a response whose length is known.
+        also holds for the last of a response whose length is known. A piece
+        that is nothing does not begin the response.
         """
+        if not data:
+            return
         if self.chunked:
             self._collected.append(b"%X\r\n%b\r\n" % (len(data), data))
         else:

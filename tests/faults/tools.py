@@ -56,8 +56,9 @@ def kill_one(cluster: Cluster, chance: random.Random, how: int = signal.SIGKILL)
 
 def pool_of(cluster: Cluster) -> int:
     """The process that forks the workers, when there is only one."""
-    (pool,) = children(cluster.pid)
-    return pool
+    pools = children(cluster.pid)
+    assert len(pools) == 1
+    return pools[0]
 
 
 def pids(cluster: Cluster) -> dict[int, int]:

@@ -30,6 +30,7 @@ class Console:
         self.home = home
         self.environment = {**os.environ, "LAUNCHER_HOME": str(home), "PYTHONPATH": str(ROOT)}
         self.environment.pop("NO_COLOR", None)
+        self.environment["TERM"] = "xterm"
 
     def log(self, name: str, source: str = "0", size: int = 1000, keep: int = 3) -> LogFile:
         """A log file of a cluster."""
