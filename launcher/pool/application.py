@@ -33,8 +33,15 @@ class LoadError(Exception):
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason)
-        self.reason = reason
-        self.detail = detail
+        self.reason = _shortened(reason, 1_000)
+        self.detail = _shortened(detail, 50_000)
+
+
+def _shortened(text: str, most: int) -> str:
+    """``text`` without its middle when it would not fit a record of the channel."""
+    if len(text) <= most:
+        return text
+    return f"{text[: most // 2]} … {text[-most // 2 :]}"
 
 
 class Application(BaseApplication):

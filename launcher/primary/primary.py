@@ -170,7 +170,8 @@ class Primary:
             return
         self._stopping = True
         notify("STOPPING=1")
-        log(f"stopping; running requests have {self.settings.graceful_timeout:g} s to finish")
+        if not self.failure:
+            log(f"stopping; running requests have {self.settings.graceful_timeout:g} s to finish")
         self._end_rollout("the cluster was stopped")
         if self.settings.policy != "kernel":
             self._acceptor.drain()
@@ -533,6 +534,8 @@ class Primary:
 
     def app_failed(self, generation: Generation, reason: str, detail: str) -> None:
         """At first start that is the end; in a reload the running generation never notices."""
+        if self._stopping:
+            return  # another worker has met the same
         generation.error = reason
         self._reason, self._detail = reason, detail
         if self._undo(generation, reason, detail):

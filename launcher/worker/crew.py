@@ -411,7 +411,7 @@ class Crew:
         except NeedMore:
             self._wait_for_more(conn, data)
         except (NoMoreData, StopIteration):
-            self._close(conn)
+            self._linger(conn)  # it may still be reading the responses to earlier requests
         except ParseException as error:
             self._refuse(conn, error)
         else:
@@ -430,7 +430,7 @@ class Crew:
         elif size >= arrived.size:
             self._serve(conn, arrived, pad, more=size > arrived.size)
         elif ended:
-            self._close(conn)
+            self._linger(conn)
         elif conn.lowat >= arrived.size:  # woken early: the receive buffer is full before that
             self._pull_in(conn, arrived, pad)
         else:

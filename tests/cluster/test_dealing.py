@@ -135,7 +135,7 @@ def test_least_busy_prefers_who_has_fewer_connections(start_cluster: StartCluste
             assert ask(address) == 3 - first
 
 
-CLIENTS = [f"127.0.0.{last}" for last in range(1, 31)]
+CLIENTS = [f"127.0.0.{last}" for last in range(1, 61)]
 
 
 def workers_by_client(address: Address) -> dict[str, int]:
