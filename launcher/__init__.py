@@ -8,12 +8,17 @@ its connections go to another one.
 
 Read in this order to follow one connection: ``primary/acceptor.py``,
 ``primary/dispatcher.py``, ``policy/scheduling.py``, ``ipc/messages.py``,
-``worker/process.py``, ``worker/request.py``, ``worker/response.py``.
+``worker/crew.py``, ``worker/service.py``, ``worker/hotpath.py``, ``worker/connection.py``.
 """
+
+import os
 
 __all__ = ["__version__", "current_worker"]
 
 __version__ = "0.1.0"
+
+PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+"""The folder that other interpreters find this package in."""
 
 
 class CurrentWorker:

@@ -210,6 +210,9 @@ class Settings:
         "KEY=VALUE lines for the app's environment, read at each reload.",
         path=True,
     )
+    watch: bool = option(
+        False, read_switch, "", "Reload when code or a template below --chdir changes."
+    )
     config: str | None = option(
         None, read_file, "FILE", "cluster.toml with the settings of one or more apps.", short="-c"
     )

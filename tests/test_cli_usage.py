@@ -372,6 +372,25 @@ def test_silent_and_senseless_primaries_are_errored_and_hold_nobody_up(
         assert entry["error"] == f"{silent}: it was stopped by a signal: kill -CONT {pid}"
 
 
+def test_what_a_silent_primary_does_not_tell_is_not_made_up(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LAUNCHER_HOME", str(shell.home))
+    monkeypatch.setattr("launcher.cli.status.ANSWER_WITHIN", 0.2)
+    with shell.cluster("web", status_of("web")) as pid:
+        os.kill(pid, signal.SIGSTOP)
+        assert main(["list"]) == 0
+        row = capsys.readouterr().out.splitlines()[1]
+        assert row.split() == ["web", "errored", "?/2", str(pid), *["-"] * 5]
+        assert main(["describe", "web"]) == 1
+        out, err = capsys.readouterr()
+    assert "does not answer within 0.2 s" in err
+    summary = out.partition("\nsettings\n")[0]
+    told = dict(re.findall(r"^  (\w+) {2,}(.*)", summary, re.MULTILINE))
+    assert (told["workers"], told["process"]) == ("? of 2 ready (2: so)", f"pid {pid}")
+    assert not {"requests", "connections", "restarts", "generation"} & told.keys()
+
+
 def test_one_unsafe_folder_does_not_hide_the_others(shell: Shell) -> None:
     with shell.cluster("web", status_of("web")):
         with shell.cluster("bad"):

@@ -7,14 +7,14 @@ How its blocks are marked, after the three backticks:
   what stands below it.
 * ``console server``: the first terminal. Its command goes on running until a later block starts
   another, and is then interrupted by Ctrl-C. Without a command: what it prints next.
-* ``python NAME``: the file NAME.
+* ``python NAME``, ``toml NAME``: the file NAME.
 
 In what is printed, times, pids, sizes and widths of columns are free, and ``…`` stands for any
 lines. The ids of workers are free too, but they have to agree with each other: what is #2 in the
 README stays one and the same worker, and no other one, for as long as its cluster runs.
 
 The walk-through is run in a copy of the tree, where ``.venv/bin/python`` is the Python that runs
-the tests, and on a network of its own: its port 3000 is nobody else's. The quickstart's first
+the tests, and on a network of its own: its ports are nobody else's. The quickstart's first
 command is run for real, with pip; without a network, leave it out by ``-k "not network"``. Its
 second command is this test suite, so it is only compared with what ``.ci/run`` calls.
 """
@@ -228,7 +228,7 @@ class Reader:
     def follow(self, block: Block) -> None:
         """Do what a block says."""
         kind, _, argument = block.info.partition(" ")
-        if kind == "python":
+        if kind in ("python", "toml"):
             (self._tree / argument).write_text(block.text)
         elif argument == "server":
             for step in block.steps:
@@ -239,7 +239,9 @@ class Reader:
                 self._run(step)
 
     def close(self) -> None:
-        """End what still runs."""
+        """End what still runs, in the background as well."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._output(f"{_LAUNCHER} delete all")
         if self._first:
             self._first.close()
 
@@ -340,7 +342,7 @@ sys.stdin.read()
 def prefix() -> Iterator[list[str]]:
     """A command that runs others on a network of their own, as root or as a user who may have one.
 
-    Where nobody may, it is empty, and port 3000 has to be free.
+    Where nobody may, it is empty, and ports 3000 and 3001 have to be free.
     """
     with contextlib.ExitStack() as stack:
         for own, enter in ([], []), (["-r"], ["-U", "--preserve-credentials"]):
@@ -348,8 +350,8 @@ def prefix() -> Iterator[list[str]]:
             if pid:
                 yield ["nsenter", "-t", str(pid), "-n", *enter]
                 return
-        if _in_use(3000):
-            pytest.skip("port 3000 is in use, and this user may not have a network of their own")
+        if _in_use(3000) or _in_use(3001):
+            pytest.skip("its ports are in use, and this user may not have a network of their own")
         yield []
 
 
@@ -385,8 +387,9 @@ def _put_script(path: Path, *command: str) -> None:
 
 def test_every_block_is_of_a_kind_that_is_run() -> None:
     assert README.count("\n```") == 2 * len(BLOCKS)
+    kinds = r"sh (serve|test)|console( server)?|(python|toml) \S+"
     for block in BLOCKS:
-        assert re.fullmatch(r"sh (serve|test)|console( server)?|python \S+\.py", block.info), block
+        assert re.fullmatch(kinds, block.info), block
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")

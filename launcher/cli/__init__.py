@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import click
 
 from launcher.cli.root import root
-from launcher.cli.text import complain
+from launcher.cli.text import colours, complain
 from launcher.errors import LauncherError
 
 __all__ = ["main"]
@@ -21,7 +21,6 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status. Nothing a user can cause gives a traceback."""
-    _keep_standard_descriptors()
     _print_whatever_comes()
     try:
         require_platform(sys.platform, hasattr(select, "epoll"))
@@ -67,7 +66,8 @@ def _answer(arguments: Sequence[str]) -> int:
 def _invoke(arguments: Sequence[str]) -> int:
     """Without click's own ``main``, which prints errors in several lines."""
     try:
-        with root.make_context("python -m launcher", list(arguments)) as context:
+        name = "python -m launcher"
+        with root.make_context(name, list(arguments), color=colours()) as context:
             return int(root.invoke(context) or 0)
     except click.exceptions.Exit as done:  # --help and --version
         return done.exit_code
@@ -76,16 +76,6 @@ def _invoke(arguments: Sequence[str]) -> int:
 def _fail(message: str, status: int) -> int:
     complain(message)
     return status
-
-
-def _keep_standard_descriptors() -> None:
-    """Nothing of ours gets the number of a standard stream that we were started without.
-
-    Else a line of the log would be written into a connection, or the scoreboard.
-    """
-    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(fd, True)
-    os.close(fd)
 
 
 def _print_whatever_comes() -> None:

@@ -17,7 +17,6 @@ from launcher.cli.status import Facts, facts_of
 from launcher.cli.text import (
     Look,
     Style,
-    coloured,
     complain,
     plain,
     printable,
@@ -69,9 +68,9 @@ def describe(names: tuple[str, ...], as_json: bool) -> int:
             if facts is None:
                 complain(str(no_such_cluster(name, home.names())))
     _show(known, logs, as_json, single=len(names) == 1 and names[0] != "all")
-    silent = [facts for facts in known if facts.status["error"] and not facts.answered]
-    for facts in silent:
-        complain(facts.status["error"])
+    silent = [facts.silence for facts in known if facts.silence]
+    for why in silent:
+        complain(why)
     return int(bool(silent) or len(known) < len(chosen))
 
 
@@ -81,10 +80,7 @@ def _show(known: Sequence[Facts], logs: Sequence[list[str]], as_json: bool, sing
         if values or not single:
             click.echo(harmless_json(values[0] if single else values))
         return
-    style = coloured()
-    texts = [
-        "\n".join(_lines(facts, paths, style)) for facts, paths in zip(known, logs, strict=True)
-    ]
+    texts = ["\n".join(_lines(facts, paths)) for facts, paths in zip(known, logs, strict=True)]
     if texts:
         click.echo("\n\n".join(texts))
 
@@ -100,31 +96,27 @@ def _as_json(facts: Facts, logs: list[str]) -> dict[str, Any]:
     }
 
 
-def _lines(facts: Facts, logs: list[str], colours: bool) -> list[str]:
-    status = facts.status
+def _lines(facts: Facts, logs: list[str]) -> list[str]:
     return [
-        *_summary(facts, logs, colours),
-        *_section("workers", _workers(facts), colours, _by_status(status["workers"])),
-        *_section("last exits", _exits(facts), colours, left=6),
-        *_configuration(facts, colours),
+        *_summary(facts, logs),
+        *_section("workers", _workers(facts), _by_status(facts.status["workers"])),
+        *_section("last exits", _exits(facts), left=6),
+        *_configuration(facts),
     ]
 
 
-def _summary(facts: Facts, logs: list[str], colours: bool) -> list[str]:
+def _summary(facts: Facts, logs: list[str]) -> list[str]:
     status = facts.status
-    state = printable(status["status"])
-    name = printable(status["name"])
-    if colours:
-        name, state = click.style(name, bold=True), click.style(state, fg=COLOURS.get(state))
+    name = click.style(printable(status["name"]), bold=True)
+    state = click.style(printable(status["status"]), fg=COLOURS.get(status["status"]))
     restarts = ", ".join(f"{count} {why}" for why, count in status["restarts"].items())
-    ready = sum(worker["status"] == "online" for worker in status["workers"])
     rows = [
         ("app", status["app"]),
         ("listens on", ", ".join(map(str, status["bind"]))),
-        ("workers", f"{ready} of {status['workers_wanted']} ready ({status['sizing']})"),
+        ("workers", f"{facts.ready} of {status['workers_wanted']} ready ({status['sizing']})"),
         ("policy", status["policy"]),
     ]
-    if status["pid"] is not None:
+    if facts.answered:
         rows += [
             ("process", f"pid {status['pid']}, up {show_duration(status['uptime'])}"),
             ("generation", str(status["generation"])),
@@ -132,25 +124,24 @@ def _summary(facts: Facts, logs: list[str], colours: bool) -> list[str]:
             ("connections", str(status["connections"])),
             ("restarts", restarts),
         ]
+    elif status["pid"]:
+        rows.append(("process", f"pid {status['pid']}"))
     rows += [("log", path) for path in logs]
     if status["error"]:
         rows.append(("error", status["error"]))
     return [f"{name}: {state}", *(f"  {key:<12}{printable(value)}" for key, value in rows)]
 
 
-def _section(
-    title: str, rows: list[list[str]], colours: bool, style: Style = plain, left: int = 0
-) -> list[str]:
+def _section(title: str, rows: list[list[str]], style: Style = plain, left: int = 0) -> list[str]:
     """A table below its title; nothing where there is nothing in it."""
     if len(rows) < 2:
         return []
     heading, *rest = rows
     # One blank between figures: at 80 columns the table of workers needs it.
     gap = "  " if left else " "
-    look = Look(width() - 2, style if colours else plain, gap)
-    lines = table(heading, rest, left, look)
+    lines = table(heading, rest, left, Look(width() - 2, style, gap))
     indented = [f"  {line}" for text in lines for line in text.split("\n")]
-    return ["", click.style(title, bold=True) if colours else title, *indented]
+    return ["", click.style(title, bold=True), *indented]
 
 
 def _by_status(workers: Sequence[Mapping[str, Any]]) -> Style:
@@ -194,18 +185,17 @@ def _exits(facts: Facts) -> list[list[str]]:
     return rows
 
 
-def _configuration(facts: Facts, colours: bool) -> list[str]:
+def _configuration(facts: Facts) -> list[str]:
     """A line per option. A value that is longer than most pushes only its own line."""
     rows = [SETTINGS]
     rows += [(name, _shown(value), source) for name, value, source in _settings(facts)]
     names = max(len(name) for name, _, _ in rows)
     values = max(len(value) for _, value, _ in rows if len(value) <= LONGEST_VALUE)
-    title = click.style("settings", bold=True) if colours else "settings"
     lines = [
         f"  {name:<{names}}  {printable(value):<{values}}  {printable(source)}"
         for name, value, source in rows
     ]
-    return ["", title, *lines] if len(lines) > 1 else []
+    return ["", click.style("settings", bold=True), *lines] if len(lines) > 1 else []
 
 
 def _settings(facts: Facts) -> list[tuple[str, Any, str]]:

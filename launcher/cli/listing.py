@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from contextlib import closing
-from typing import Any
 
 import click
 
@@ -13,8 +12,6 @@ from launcher.cli.status import Facts, facts_of, status_of
 from launcher.cli.text import (
     Look,
     Style,
-    coloured,
-    plain,
     printable,
     show_count,
     show_duration,
@@ -76,9 +73,8 @@ def _nothing() -> str:
 
 def _lines(clusters: Sequence[Facts]) -> list[str]:
     """The table, and below a cluster's row what is wrong with it."""
-    rows = [_row(facts.status, facts.requests_per_second) for facts in clusters]
-    style = _styled(clusters) if coloured() else plain
-    heading, *lines = table(HEADINGS, rows, 2, Look(width(), style))
+    rows = [_row(facts) for facts in clusters]
+    heading, *lines = table(HEADINGS, rows, 2, Look(width(), _styled(clusters)))
     return [heading, *map(_with_error, lines, clusters)]
 
 
@@ -98,23 +94,21 @@ def _with_error(line: str, facts: Facts) -> str:
     error = facts.status["error"]
     if not error:
         return line
-    told = f"  error: {printable(error)}"
-    return f"{line}\n{click.style(told, fg='red') if coloured() else told}"
+    return f"{line}\n{click.style(f'  error: {printable(error)}', fg='red')}"
 
 
-def _row(status: dict[str, Any], rate: float) -> list[str]:
+def _row(facts: Facts) -> list[str]:
+    status = facts.status
     workers, restarts = status["workers"], status["restarts"]
-    ready = sum(worker["status"] == "online" for worker in workers)
-    cells = [f"{ready}/{status['workers_wanted']}"]
-    if status["pid"] is None:
-        cells += ["-"] * 6
-    else:
-        cells += [
-            str(status["pid"]),
+    figures = ["-"] * 5
+    if facts.answered:
+        figures = [
             show_duration(status["uptime"]),
             f"{show_count(restarts['crash'])}/{show_count(restarts['reload'])}",
             f"{sum(worker['cpu'] for worker in workers):.0f}%",
             show_size(sum(worker["rss"] for worker in workers)),
-            show_rate(rate),
+            show_rate(facts.requests_per_second),
         ]
-    return [printable(status["name"]), printable(status["status"]), *cells]
+    names = [printable(status["name"]), printable(status["status"])]
+    ready = f"{facts.ready}/{status['workers_wanted']}"
+    return [*names, ready, str(status["pid"] or "-"), *figures]

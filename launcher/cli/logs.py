@@ -11,16 +11,17 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any
 
 import click
 
+from launcher.cli.completion import cluster_names
 from launcher.cli.root import version
 from launcher.cli.selection import for_each, report
-from launcher.cli.text import coloured, complain
+from launcher.cli.text import complain
 from launcher.control.client import call, no_such_cluster
 from launcher.errors import LauncherError
 from launcher.home import Home, require_name
@@ -52,8 +53,11 @@ class Entry:
         return self.line.when
 
 
+_names = click.argument("names", metavar="[NAME...|all]", nargs=-1, shell_complete=cluster_names)
+
+
 @click.command(epilog="Example: python -m launcher logs web -n 100")
-@click.argument("names", metavar="[NAME...|all]", nargs=-1)
+@_names
 @click.option(
     "-n",
     "--lines",
@@ -88,7 +92,7 @@ def logs(names: tuple[str, ...], count: int, follow: bool, as_json: bool) -> int
 
 
 @click.command(epilog="Example: python -m launcher flush web")
-@click.argument("names", metavar="[NAME...|all]", nargs=-1)
+@_names
 @version
 def flush(names: tuple[str, ...]) -> int:
     """Empty the log files of clusters, without a NAME of all.
@@ -101,7 +105,7 @@ def flush(names: tuple[str, ...]) -> int:
 
 
 @click.command(epilog="Example: python -m launcher reopen web")
-@click.argument("names", metavar="[NAME...|all]", nargs=-1)
+@_names
 @version
 def reopen(names: tuple[str, ...]) -> int:
     """Open log files anew after something else has renamed them, e.g. logrotate.
@@ -169,7 +173,6 @@ class Watched:
 class Table:
     """Prints lines for people: what comes from where, then the line."""
 
-    colour: bool = field(default_factory=coloured)
     width: int = 0
 
     def show(self, entries: Sequence[Entry]) -> None:
@@ -180,10 +183,7 @@ class Table:
             click.echo("\n".join(map(self._row, labels, entries)))
 
     def _row(self, label: str, entry: Entry) -> str:
-        source = entry.line.source
-        head = f"{label.ljust(self.width)} |"
-        if self.colour:
-            head = click.style(head, fg=_colour(source))
+        head = click.style(f"{label.ljust(self.width)} |", fg=_colour(entry.line.source))
         return f"{head} {printable(entry.line.text.expandtabs())}"
 
 

@@ -25,6 +25,9 @@ def monit(name: str | None, once: bool) -> int:
     the first second, these two are since the start of each worker. busy is the
     number of running requests; restarts are crashed/reloaded.
 
+    A cluster that does not answer is shown as errored; if it was asked for by
+    NAME, --once then exits with 1.
+
     \b
     q            quit
     r            reload the chosen cluster
@@ -42,11 +45,7 @@ def monit(name: str | None, once: bool) -> int:
         if not once:
             return screen.live(home, name)
         found = screen.once(home, name, width())
-    silent = (
-        [facts.status["error"] for facts in found if facts.status["error"] and not facts.answered]
-        if name
-        else []
-    )
-    for error in silent:
-        complain(error)
+    silent = [facts.silence for facts in found if name and facts.silence]
+    for why in silent:
+        complain(why)
     return int(bool(silent))

@@ -15,13 +15,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from launcher import PACKAGE_ROOT
 from launcher.address import parse_bind
 from launcher.config_file import new_mark
 from launcher.control.client import Refused
 from launcher.control.protocol import MAX_REPLY, ProtocolError, parse_reply
 from launcher.errors import LauncherError
-from launcher.home import Home, already_running, state_path
-from launcher.ipc.boot import PACKAGE_ROOT
+from launcher.home import Entry, Home, already_running, state_path
 from launcher.settings import Settings
 
 __all__ = ["Starting", "starting", "time_to_start"]
@@ -38,7 +38,7 @@ class Starting:
 
     def __init__(self, settings: Settings) -> None:
         """Raises LauncherError when it cannot even be tried."""
-        _refuse_if_running(settings.name)
+        self._before = _entry_unless_running(settings.name)
         mark = new_mark(settings)
         self.settings = settings
         self.deadline = time.monotonic() + time_to_start(settings)
@@ -58,9 +58,9 @@ class Starting:
 
     def read(self) -> bool:
         """Take what has come; whether all has."""
-        with_more = os.read(self._pipe, 65_536)
-        self._received += with_more
-        return not with_more or with_more.endswith(b"\n") or len(self._received) > MAX_REPLY
+        data = os.read(self._pipe, 65_536)
+        self._received += data
+        return not data or data.endswith(b"\n") or len(self._received) > MAX_REPLY
 
     def outcome(self) -> str | LauncherError:
         """What to tell; once all has come."""
@@ -68,10 +68,11 @@ class Starting:
         try:
             reply = parse_reply(self._received)
         except ProtocolError:
-            ended = self._process.wait(TIME_TO_END)
+            self._end()
+            ended = self._process.returncode
             return LauncherError(f"{name}: its primary ended with status {ended} as it started")
         if not reply.ok:
-            self._process.wait(TIME_TO_END)
+            self._end()
             return Refused(reply.error, reply.detail)
         self._process.returncode = 0  # it is not ours to wait for
         return f"started {name} (pid {self._process.pid}){_where(reply.result)}"
@@ -79,12 +80,8 @@ class Starting:
     def give_up(self) -> LauncherError:
         """It takes too long, or is not wanted any more: leave nothing running."""
         self._process.terminate()
-        try:
-            self._process.wait(TIME_TO_END)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        _forget_if_new(self.settings.name)
+        self._end()
+        _undo(self.settings.name, self._before)
         seconds = time_to_start(self.settings)
         return LauncherError(f"{self.settings.name} was not ready within {seconds:g} s: ended it")
 
@@ -93,6 +90,14 @@ class Starting:
         os.close(self._pipe)
         if self._process.returncode is None:
             self.give_up()
+
+    def _end(self) -> None:
+        """Wait for the end of a process that is at it already."""
+        try:
+            self._process.wait(TIME_TO_END)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 @contextmanager
@@ -151,18 +156,25 @@ class Starts:
         one.close()
 
 
-def _refuse_if_running(name: str) -> None:
-    """Tell it at once. What counts is the lock, which the new process takes or does not get."""
+def _entry_unless_running(name: str) -> Entry | None:
+    """What there is of that name. LauncherError, to tell it at once, if it runs.
+
+    What counts is the lock, which the new process takes or does not get.
+    """
     with Home.open() as home:
         entry = home.entry(name)
     if entry and entry.process:
         raise LauncherError(already_running(name, entry.process))
+    return entry
 
 
-def _forget_if_new(name: str) -> None:
-    """Remove what a process left that ended before it could: a folder without app.json."""
-    with suppress(LauncherError), Home.open() as home, home.claim(name):
-        pass
+def _undo(name: str, before: Entry | None) -> None:
+    """Leave all as it was, when a process has ended before it could do that itself."""
+    with suppress(LauncherError), Home.open() as home, home.claim(name) as folder:
+        if before is None:
+            folder.release(forget=True)
+        elif before.settings:
+            folder.write_app_json(before.settings)
 
 
 def time_to_start(settings: Settings) -> float:

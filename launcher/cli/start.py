@@ -37,6 +37,15 @@ def start(apps: tuple[str, ...], **flags: Any) -> int:
     folder, else app:create_app(). An app of cluster.toml that runs already is
     reloaded or scaled to what the file says now. A cluster that cannot be
     started leaves nothing running.
+
+    \b
+    # cluster.toml: the keys are the options below, with underscores
+    [defaults]
+    threads = 8
+    [apps.shop]
+    app = "shop:app"
+    bind = "127.0.0.1:8001"
+    env = { MODE = "production" }
     """
     from launcher.cli.plan import plans_for_start
     from launcher.home import Home

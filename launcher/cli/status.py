@@ -91,6 +91,17 @@ class Facts(NamedTuple):
     activity: Mapping[str, Any] | None = None
     """What is running, and how long requests take: primary/activity.py."""
 
+    @property
+    def silence(self) -> str:
+        """Why its primary could not be asked; empty when it has answered, or does not run."""
+        return "" if self.answered else self.status["error"] or ""
+
+    @property
+    def ready(self) -> str:
+        """How many of its workers are; ``?`` when it has not said."""
+        online = sum(worker["status"] == "online" for worker in self.status["workers"])
+        return "?" if self.silence else str(online)
+
 
 def status_of(home: Home, name: str) -> dict[str, Any] | None:
     """The cluster's own words, or what its folder tells; None if it was just forgotten.

@@ -10,7 +10,7 @@ from launcher.logs.cleaning import printable
 __all__ = [
     "Look",
     "Style",
-    "coloured",
+    "colours",
     "complain",
     "plain",
     "printable",
@@ -29,7 +29,7 @@ WIDTH = 80
 
 
 def plain(_row: int, _column: int, text: str) -> str:
-    """The style of a pipe."""
+    """No colours."""
     return text
 
 
@@ -45,22 +45,20 @@ class Look:
 LOOK = Look()
 
 
-def coloured() -> bool:
-    """Whether stdout is a terminal with colours, and nobody said NO_COLOR (no-color.org)."""
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
-        return False
-    return sys.stdout is not None and sys.stdout.isatty()
+def colours() -> bool | None:
+    """Whether `click.echo` may print colours: no, or (None) if it finds stdout to be a terminal.
+
+    So whatever is to be shown is styled, and stripped again in a pipe. NO_COLOR: no-color.org.
+    """
+    unwanted = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return False if unwanted else None
 
 
 def width() -> int:
     """The columns there are to print in: $COLUMNS, else the terminal's, else 80."""
-    told = os.environ.get("COLUMNS", "")
-    if told.isascii() and told.isdecimal() and 0 < int(told) < 10_000:
-        return int(told)
-    try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns or WIDTH
-    except (AttributeError, OSError, ValueError):
-        return WIDTH
+    import shutil  # only here: it loads what unpacks archives, and most commands need no width
+
+    return shutil.get_terminal_size((WIDTH, 24)).columns
 
 
 def complain(message: str) -> None:

@@ -1,18 +1,13 @@
-"""What the primary tells a pool at its start, in a file in memory that the pool inherits."""
+"""What the primary tells a pool to load, in a file in memory that it hands over."""
 
 from __future__ import annotations
 
 import json
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
-import launcher
 from launcher.settings import Settings
-
-PACKAGE_ROOT = Path(launcher.__file__).parent.parent
-"""The folder that ``python -m launcher.pool`` finds this package in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +17,11 @@ class Boot:
     settings: Settings
     addresses: list[str]
     generation: int
-    logs: int | None = None
-    """The descriptor of the folder to log to; None: standard output and error."""
 
     def as_file(self) -> BinaryIO:
         """An anonymous file that holds this (memfd_create(2))."""
         file = os.fdopen(os.memfd_create("boot", os.MFD_CLOEXEC), "w+b")
-        fields = [self.settings.to_json(), self.addresses, self.generation, self.logs]
+        fields = [self.settings.to_json(), self.addresses, self.generation]
         file.write(json.dumps(fields).encode())
         file.flush()
         return file
@@ -36,5 +29,5 @@ class Boot:
     @classmethod
     def from_file(cls, fd: int) -> Boot:
         """What `as_file` wrote. The descriptor stays open and can be read again."""
-        settings, addresses, generation, logs = json.loads(os.pread(fd, 1 << 20, 0))
-        return cls(Settings.from_json(settings), addresses, generation, logs)
+        settings, addresses, generation = json.loads(os.pread(fd, 1 << 20, 0))
+        return cls(Settings.from_json(settings), addresses, generation)

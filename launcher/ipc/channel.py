@@ -31,6 +31,10 @@ _RECEIVE = int(socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
 _RIGHTS_SPACE = socket.CMSG_SPACE(4 * MAX_DESCRIPTORS)
 
 
+_arrived = bytearray(MAX_MESSAGE)
+"""Where records arrive, one at a time: no process receives in two threads at once."""
+
+
 class ChannelClosed(Exception):
     """The other side has closed its end: its process is dead or leaving."""
 
@@ -38,11 +42,10 @@ class ChannelClosed(Exception):
 class Channel:
     """A non-blocking record socket that carries descriptors."""
 
-    __slots__ = ("_buffer", "_sock", "fd")
+    __slots__ = ("_sock", "fd")
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._buffer = bytearray(MAX_MESSAGE)
         self.fd = sock.fileno()
 
     @classmethod
@@ -79,9 +82,7 @@ class Channel:
         Raises ChannelClosed at end of file.
         """
         try:
-            size, rights, _flags, _ = self._sock.recvmsg_into(
-                (self._buffer,), _RIGHTS_SPACE, _RECEIVE
-            )
+            size, rights, flags, _ = self._sock.recvmsg_into((_arrived,), _RIGHTS_SPACE, _RECEIVE)
         except BlockingIOError:
             return None
         except ConnectionResetError:
@@ -92,13 +93,13 @@ class Channel:
             if error.errno in _GONE:
                 raise ChannelClosed from None
             raise
-        if size == 0:
+        if size == 0 or flags & socket.MSG_TRUNC:  # none of ours is as long as that
             raise ChannelClosed
         descriptors: list[int] = []
         for level, kind, data in rights:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 descriptors += struct.unpack(f"{len(data) // 4}i", data)
-        return self._buffer[:size], descriptors
+        return _arrived[:size], descriptors
 
     def send_surely(self, record: bytes) -> None:
         """As `send`, but wait for the other side to catch up. Only where waiting is no harm."""

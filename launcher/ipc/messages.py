@@ -1,8 +1,8 @@
 """What is said over the channels: one immutable type per message.
 
-A record is one byte that names the type and the message's fields. ``Deal`` is
-sent for every connection, so it is a plain tuple and packed by hand; all
-others are rare and travel as JSON, readable in ``strace``.
+A record is one byte that names the type and the message's fields. All are
+tuples, which cost little to make. `Deals` carry every connection and are
+packed by hand; the others are rare and travel as JSON, readable in ``strace``.
 """
 
 from __future__ import annotations
@@ -11,16 +11,19 @@ import json
 import struct
 from typing import Any, NamedTuple
 
-_DEAL = struct.Struct("<BQQQHH")
-_DEAL_TAG = ord("D")
+from launcher.ipc.channel import MAX_MESSAGE
+
+_DEAL = struct.Struct("<QQQHH?B")
+_DEALS_TAG = b"D"
 
 
 class Deal(NamedTuple):
-    """Primary to worker: a connection to serve; its descriptor comes along.
+    """A connection to serve.
 
     ``written`` and ``consumed`` are the bytes sent and read on it so far by
     the workers that had it before. ``listener`` is the index of the listening
-    socket it came in on.
+    socket it came in on. ``first``: before what waits already; its request was
+    running in a worker that died.
     """
 
     serial: int
@@ -28,17 +31,46 @@ class Deal(NamedTuple):
     consumed: int
     listener: int
     port: int
+    first: bool
     host: str
 
     def pack(self) -> bytes:
-        """The record; the host fills what the fixed fields leave."""
-        return _DEAL.pack(_DEAL_TAG, *self[:5]) + self.host.encode()
+        """Fixed fields, the length of the host, the host."""
+        host = self.host.encode()
+        return _DEAL.pack(*self[:6], len(host)) + host
+
+
+class Deals(NamedTuple):
+    """Primary to worker: connections to serve; their descriptors come along, in this order."""
+
+    deals: list[Deal]
+
+    def pack(self) -> bytes:
+        """The record."""
+        return _DEALS_TAG + b"".join([deal.pack() for deal in self.deals])
 
     @classmethod
-    def unpack(cls, record: bytes | bytearray) -> Deal:
+    def unpack(cls, record: bytes | bytearray) -> Deals:
         """The message in ``record``."""
-        _, serial, written, consumed, listener, port = _DEAL.unpack_from(record)
-        return cls(serial, written, consumed, listener, port, record[_DEAL.size :].decode())
+        deals = []
+        position = 1
+        while position < len(record):
+            serial, written, consumed, listener, port, first, size = _DEAL.unpack_from(
+                record, position
+            )
+            begin = position + _DEAL.size
+            position = begin + size
+            host = record[begin:position].decode()
+            deals.append(Deal(serial, written, consumed, listener, port, first, host))
+        return cls(deals)
+
+
+class Begin(NamedTuple):
+    """Primary to pool, first of all: load what the `Boot` record says.
+
+    Its descriptor comes along, then the scoreboard's, then in the background
+    that of the folder to log to.
+    """
 
 
 class Listen(NamedTuple):
@@ -128,6 +160,12 @@ class Notice(NamedTuple):
     text: str
 
 
+class Changed(NamedTuple):
+    """Pool to primary: a file of the app is another than when it was loaded (``--watch``)."""
+
+    path: str
+
+
 class Loaded(NamedTuple):
     """Pool to primary: the app is loaded (or each worker will load it), ready to fork."""
 
@@ -158,7 +196,8 @@ class Exited(NamedTuple):
 
 
 Message = (
-    Deal
+    Deals
+    | Begin
     | Listen
     | Retire
     | Share
@@ -172,6 +211,7 @@ Message = (
     | Cut
     | Spawn
     | Notice
+    | Changed
     | Loaded
     | Failed
     | SpawnFailed
@@ -179,6 +219,7 @@ Message = (
 )
 
 _TYPES: dict[bytes, type[Any]] = {
+    b"b": Begin,
     b"L": Listen,
     b"R": Retire,
     b"s": Share,
@@ -192,6 +233,7 @@ _TYPES: dict[bytes, type[Any]] = {
     b"C": Cut,
     b"S": Spawn,
     b"N": Notice,
+    b"c": Changed,
     b"l": Loaded,
     b"F": Failed,
     b"f": SpawnFailed,
@@ -201,10 +243,28 @@ _TAGS = {kind: tag for tag, kind in _TYPES.items()}
 
 
 def encode(message: Message) -> bytes:
-    """The record that carries ``message``."""
-    if isinstance(message, Deal):
+    """The record that carries ``message``. Texts lose their middle if it would not fit."""
+    if isinstance(message, Deals):
         return message.pack()
-    return _TAGS[type(message)] + json.dumps(message._asdict()).encode()
+    fields: dict[str, Any] = message._asdict()
+    while len(record := _TAGS[type(message)] + _json(fields)) > MAX_MESSAGE:
+        texts = {name: value for name, value in fields.items() if isinstance(value, str)}
+        name, text = max(texts.items(), key=lambda item: len(item[1]))
+        fields[name] = shortened(text, len(text) // 2)
+    return record
+
+
+def shortened(text: str, most: int) -> str:
+    """``text`` without its middle when it has more than ``most`` characters."""
+    if len(text) <= most:
+        return text
+    part = most // 2
+    return f"{text[:part]} … {text[-part:]}"
+
+
+def _json(fields: dict[str, Any]) -> bytes:
+    # What is no UTF-8 (a lone surrogate) becomes an escape, as JSON has it.
+    return json.dumps(fields, ensure_ascii=False).encode(errors="backslashreplace")
 
 
 def decode(record: bytes | bytearray) -> Message:
@@ -213,7 +273,7 @@ def decode(record: bytes | bytearray) -> Message:
     Both sides are one installation of one version, so a record that does not
     decode is a defect here and raises ValueError or TypeError.
     """
-    if record[0] == _DEAL_TAG:
-        return Deal.unpack(record)
+    if record[0] == _DEALS_TAG[0]:
+        return Deals.unpack(record)
     message: Message = _TYPES[bytes(record[:1])](**json.loads(record[1:]))
     return message

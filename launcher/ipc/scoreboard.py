@@ -27,9 +27,10 @@ _TAKEN, _HEARTBEAT, _CONNECTIONS = range(3)
 _HEAD = 8  # words: a cache line
 # A note.
 _STATE, _SERIAL, _STARTED, _WRITTEN, _CONSUMED, _REQUEST, _RESPONSE, _BEGAN, _LINE = range(9)
+_THREAD = 15
 _NOTE = 16  # words: two cache lines
 
-LINE = (_NOTE - _LINE) * _WORD
+LINE = (_THREAD - _LINE) * _WORD
 """Bytes of a request's first line that are noted."""
 
 _pack = struct.Struct(f"=7Q{LINE}s").pack_into
@@ -49,7 +50,7 @@ class Note(NamedTuple):
 
     ``written`` and ``consumed``: bytes sent and read on the connection before
     it. ``request_length`` and ``response_length`` are bytes, 0 while unknown.
-    ``started`` is monotonic nanoseconds.
+    ``started`` is monotonic nanoseconds. ``thread`` is the kernel's id of the thread.
     """
 
     serial: int
@@ -59,6 +60,7 @@ class Note(NamedTuple):
     consumed: int
     request_length: int
     response_length: int
+    thread: int
 
 
 class Activity(NamedTuple):
@@ -154,6 +156,12 @@ class Row:
         """How many threads run a request."""
         return self._busy_bytes.tobytes().count(1)
 
+    def all_busy_since(self, time: int) -> bool:
+        """Whether no thread has been free since ``time`` (monotonic nanoseconds)."""
+        words, first = self._words, self._notes
+        notes = range(first, first + self.threads * _NOTE, _NOTE)
+        return all(words[note + _STATE] != IDLE and words[note + _BEGAN] <= time for note in notes)
+
     def requests(self) -> int:
         """How many requests the worker has finished."""
         return sum(self._words[self._times : self._times + self.threads * BUCKETS])
@@ -186,7 +194,8 @@ class Row:
         ]
         if state == IDLE:
             return None
-        return Note(serial, state == RUNNING_SAFE, started, written, consumed, request, response)
+        safe, thread = state == RUNNING_SAFE, self._words[first + _THREAD]
+        return Note(serial, safe, started, written, consumed, request, response, thread)
 
     def pad(self, thread: int) -> Notepad:
         """Where one thread of the worker writes."""
@@ -216,6 +225,10 @@ class Notepad:
         self._times = times
         self._busy = busy
         self.thread = thread
+
+    def sign(self, thread: int) -> None:
+        """Write down the kernel's id of this thread; once."""
+        self._words[self._first + _THREAD] = thread
 
     def begin(
         self,
@@ -255,6 +268,11 @@ class Notepad:
 
     def free(self) -> None:
         """The thread will be free at once; what is noted stays."""
+        self._busy[self.thread] = 0
+
+    def put_off(self) -> None:
+        """The app has run, but the response is to be sent later: as if nothing had happened."""
+        self._words[self._first] = IDLE
         self._busy[self.thread] = 0
 
     def end(self, took: int) -> None:

@@ -170,30 +170,40 @@ class _Source:
 
     def _open(self, folder: int, numbers: list[int]) -> None:
         """Have all files open that have a name, and those without one that are not read yet."""
-        last = self._find(folder)
-        if last is None:
+        if not self._find(folder, numbers):
             return
-        for number in numbers:
-            if number > last:  # beyond a gap, as a death in a rotation leaves one
-                self._open_number(folder, number)
         for key, file in list(self._files.items()):
             if file.number >= _NAMELESS and not file.grown:
                 os.close(self._files.pop(key).fd)
 
-    def _find(self, folder: int) -> int | None:
-        """Open what has a name, up to the first gap, and give the number of that.
+    def _find(self, folder: int, numbers: list[int]) -> bool:
+        """Open whatever has a name; ``numbers``: those there were a moment ago, the highest first.
 
-        None: files were renamed all the while, so one may have been missed.
+        A rotation may be under way meanwhile, or be cut off in the middle. No file gets back a
+        number that it had; so when all are found twice alike, all had those numbers at once.
+        False: they were renamed all the while, and one may have been missed.
         """
+        before = None
         for _ in range(_ATTEMPTS):
             for file in self._files.values():
                 file.number = file.number % _NAMELESS + _NAMELESS
-            current, number = self._open_number(folder, 0), 1
-            while self._open_number(folder, number):
-                number += 1
-            if self._open_number(folder, 0) == current:
-                return number
-        return None
+            found = self._numbered(folder, numbers)
+            if found == before:
+                return True
+            before = found
+        return False
+
+    def _numbered(self, folder: int, numbers: list[int]) -> dict[int, tuple[int, int] | None]:
+        """The files by number, looked for in this order: `_find` relies on it."""
+        found: dict[int, tuple[int, int] | None] = {}
+        number = 0
+        while number < 2 or found[number - 1] or found[number - 2]:  # rotating leaves a gap of one
+            found[number] = self._open_number(folder, number)
+            number += 1
+        for number in reversed(numbers):
+            if number not in found:  # beyond a gap, as a death in a rotation leaves one
+                found[number] = self._open_number(folder, number)
+        return found
 
     def _open_number(self, folder: int, number: int) -> tuple[int, int] | None:
         """The identity of the file that has the number now; None if there is none to be had."""

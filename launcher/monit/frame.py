@@ -192,6 +192,7 @@ RANKS = (0, 0, 8, 9, 5, 1, 3, 2, 4, 6, 4, 7)
 """Which column goes first when there is no room: the one with the highest."""
 LEFT = 2
 LONGEST_NAME = 24
+WIDEST_GAP = 6
 
 
 @dataclass(slots=True)
@@ -257,7 +258,8 @@ class _Grid:
         ]
         columns = fitting(widths, RANKS, width - 1, 1)
         spare = width - 1 - sum(widths[index] for index in columns)
-        return cls(widths, columns, max(1, min(4, spare // max(1, len(columns) - 1))))
+        gap = spare // max(1, len(columns) - 1)
+        return cls(widths, columns, max(1, min(WIDEST_GAP, gap)))
 
     def line(self, row: _Row) -> Text:
         line = Text(" ", row.style)
@@ -377,7 +379,7 @@ def _spark(view: View, width: int) -> list[Text]:
         return []
     top, steps = max(*shown, 1.0), view.glyphs.spark
     marks = "".join(steps[min(len(steps) - 1, int(rate / top * len(steps)))] for rate in shown)
-    peak = (f"  at most {show_rate(top)}", "bright_black")
+    peak = (f"  at most {show_rate(max(shown))}", "bright_black")
     return [Text.assemble((" requests/s ", "bright_black"), (marks, "green"), peak)]
 
 
@@ -439,7 +441,6 @@ def _side_by_side(
     lines = []
     for index in range(max(len(left), len(right))):
         line = _cropped(left[index] if index < len(left) else Text(), half - 2, view.glyphs)
-        line.append(" " * (half - cell_len(line.plain)))
-        line.append(right[index] if index < len(right) else Text())
-        lines.append(line)
+        pad = " " * (half - cell_len(line.plain))
+        lines.append(Text.assemble(line, pad, right[index] if index < len(right) else ""))
     return lines

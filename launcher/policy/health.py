@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 _LONGEST_LOOK = 1.0
 
 
@@ -24,6 +26,21 @@ class Pulse:
         else:
             self.still_for += min(elapsed, _LONGEST_LOOK)
         return self.still_for
+
+
+_COMPUTES = 0.1
+"""Share of the time. Who waits for the interpreter uses less, who holds it more."""
+
+
+def culprits(used: Mapping[int, float], seconds: float) -> frozenset[int]:
+    """Which of the overdue requests of a frozen process keep all the others from going on.
+
+    ``used``: by request, the CPU seconds that its thread has used in the last
+    ``seconds``. A call that holds the interpreter computes, and the others wait
+    for it. When none computes, it may be any of them.
+    """
+    computing = frozenset(request for request, cpu in used.items() if cpu > _COMPUTES * seconds)
+    return computing or frozenset(used)
 
 
 def staggered(limit: float, slot: int, workers: int) -> float:

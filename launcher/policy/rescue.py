@@ -59,16 +59,13 @@ def judge(
     pinned: bool,
     answered: bool,
     rerun: bool,
-    rerun_at: int,
 ) -> Verdict:
     """The fate of one connection of a dead worker.
 
     ``note``: what the worker ran on it, if anything. ``figures``: None where
     the kernel does not give them (unix sockets); nothing is guessed then.
     ``pinned``, ``answered``: as the worker said in `Pinned`. ``rerun``:
-    whether a safe request may run again. ``rerun_at``: the consumed offset at
-    which a request of this connection was already run again, -1 if none: that
-    request has now cost two workers.
+    whether a safe request may run again.
     """
     if pinned and answered:
         return Verdict(Action.CUT)
@@ -80,7 +77,7 @@ def judge(
     sent = figures.written - note.written
     if sent == 0:
         untouched = not pinned and figures.consumed == note.consumed
-        again = rerun and note.safe and untouched and note.consumed != rerun_at
+        again = rerun and note.safe and untouched
         return Verdict(Action.RERUN if again else Action.ANSWER)
     if sent == length:
         rest = note.consumed + note.request_length - figures.consumed

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Protocol
+
+LONG = 0.005
+"""Seconds; nearly all requests that only compute are over by then."""
+
+_HELD_UP = 64
+"""A worker that is held up counts as if it had so many requests more: what was dealt to
+the others meanwhile is answered sooner, unless it is very much."""
 
 
 class Candidate(Protocol):
@@ -17,11 +25,15 @@ class Candidate(Protocol):
     def connections(self) -> int:
         """Connections it has, idle ones included."""
 
+    @property
+    def threads(self) -> int:
+        """Requests it can run at once."""
+
     def load(self) -> int:
         """Requests it runs plus connections dealt to it that it has not taken yet."""
 
-    def has_free_thread(self) -> bool:
-        """Whether it could run one more request at once."""
+    def held_up(self) -> bool:
+        """Whether all its threads have been with their requests for `LONG` already."""
 
 
 Policy = Callable[[Sequence[Candidate], int, str], int]
@@ -40,17 +52,23 @@ def round_robin(ring: Sequence[Candidate], after: int, client: str) -> int:  # n
     """The next in the ring that has a free thread; when none has, the least loaded.
 
     The field's ``SCHED_RR`` (Node's cluster) with one difference: a worker all
-    of whose threads are busy is passed over while another is free.
+    of whose threads are busy is passed over while another is free, and one
+    that is held up while others get on.
     """
     size = len(ring)
     first = _next_in_ring(ring, after)
+    best, least = first, math.inf
     for step in range(size):
         index = (first + step) % size
-        if ring[index].has_free_thread():
+        worker = ring[index]
+        load = worker.load()
+        if load < worker.threads:
             return index
-    return min(
-        ((first + step) % size for step in range(size)), key=lambda index: ring[index].load()
-    )
+        if worker.held_up():
+            load += _HELD_UP
+        if load < least:
+            best, least = index, load
+    return best
 
 
 def least_busy(ring: Sequence[Candidate], after: int, client: str) -> int:  # noqa: ARG001

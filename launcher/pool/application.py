@@ -16,6 +16,7 @@ from gunicorn.util import import_app
 import launcher
 from launcher.errors import LauncherError
 from launcher.ipc.boot import Boot
+from launcher.ipc.messages import shortened
 from launcher.pool.logger import Logger
 from launcher.settings import Settings
 
@@ -33,15 +34,8 @@ class LoadError(Exception):
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason)
-        self.reason = _shortened(reason, 1_000)
-        self.detail = _shortened(detail, 50_000)
-
-
-def _shortened(text: str, most: int) -> str:
-    """``text`` without its middle when it would not fit a record of the channel."""
-    if len(text) <= most:
-        return text
-    return f"{text[: most // 2]} … {text[-most // 2 :]}"
+        self.reason = shortened(reason, 1_000)
+        self.detail = shortened(detail, 50_000)
 
 
 class Application(BaseApplication):

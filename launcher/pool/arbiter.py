@@ -25,10 +25,11 @@ from setproctitle import setproctitle
 
 from launcher.ipc.boot import Boot
 from launcher.ipc.channel import Channel, ChannelClosed
-from launcher.ipc.messages import Exited, Reopen, Spawn, SpawnFailed, decode, encode
+from launcher.ipc.messages import Changed, Exited, Reopen, Spawn, SpawnFailed, decode, encode
 from launcher.ipc.scoreboard import Scoreboard
 from launcher.logs.streams import Output
 from launcher.pool.application import Application
+from launcher.pool.source_watch import INTERVAL, SourceWatch
 from launcher.worker.orders import Orders
 
 _ORPHAN_GRACE = 4.0
@@ -43,13 +44,21 @@ class Arbiter(GunicornArbiter):
     LISTENERS: list[socket.socket]
 
     def __init__(
-        self, app: Application, channel: Channel, scoreboard: int, boot: Boot, output: Output
+        self,
+        app: Application,
+        channel: Channel,
+        scoreboard: int,
+        boot: Boot,
+        output: Output,
+        sources: SourceWatch | None,
     ) -> None:
         self.WORKERS = {}
         self.LISTENERS = []
         self._channel = channel
         self._boot = boot
         self._output = output
+        self._sources = sources
+        self._next_look = time.monotonic() + INTERVAL
         self._scoreboard = Scoreboard(scoreboard, boot.settings.threads)
         self._orders: deque[tuple[Spawn, socket.socket]] = deque()
         self._being_spawned: Orders | None = None
@@ -84,20 +93,21 @@ class Arbiter(GunicornArbiter):
         setproctitle(f"launcher: pool [{self._boot.settings.name}] gen {self._boot.generation}")
         self.start()
         # What is loaded is shared with every worker until somebody writes to
-        # it; a collector that never looks at it does not (gc.freeze).
-        gc.collect()
+        # it; a collector that never looks at it does not. Not collected before:
+        # the holes would be filled, and pages unshared, by each worker (gc.freeze).
         gc.freeze()
         waiting = select.poll()
         waiting.register(self._channel.fd, select.POLLIN)
         waiting.register(self._wake_read, select.POLLIN)
         try:
             while True:
-                waiting.poll(self._output.tick)
+                waiting.poll(INTERVAL * 1000 if self._sources else self._output.tick)
                 self._output.look_after()
                 self._wake_up()
                 self._receive()
                 self.reap_workers()
                 self.manage_workers()
+                self._look_at_sources()
         except ChannelClosed:
             self._wait_for_orphans()
         self.cfg.on_exit(self)
@@ -172,7 +182,14 @@ class Arbiter(GunicornArbiter):
         for _, sock in self._orders:
             sock.close()
 
-    def _report(self, message: Exited | SpawnFailed) -> None:
+    def _look_at_sources(self) -> None:
+        if self._sources and time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + INTERVAL
+            path = self._sources.changed()
+            if path:
+                self._report(Changed(path))
+
+    def _report(self, message: Changed | Exited | SpawnFailed) -> None:
         with contextlib.suppress(ChannelClosed):  # found out by the next receive
             self._channel.send(encode(message))
 

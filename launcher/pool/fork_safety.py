@@ -5,18 +5,32 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import stat
 import threading
+import time
+from collections.abc import Container
+
+_LOOKS = 20
 
 
-def why_not_to_fork(known_descriptors: frozenset[str]) -> str | None:
+def open_sockets() -> dict[str, int]:
+    """This process's sockets: what the kernel calls each, and its descriptor (proc(5))."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the folder was listed through a descriptor too
+            target = os.readlink(f"/proc/self/fd/{name}")
+            if target.startswith("socket:"):
+                found[target] = int(name)
+    return found
+
+
+def why_not_to_fork(known_sockets: Container[str]) -> str | None:
     """The reason not to fork this process now; None when there is none.
 
     A thread does not survive fork(2), but the locks it holds do. A connected
     socket would be shared by all workers, which would then read each other's
-    answers. ``known_descriptors`` were there before the app was loaded.
+    answers. ``known_sockets`` were open before the app was loaded.
     """
-    return _live_threads() or _connected_sockets(known_descriptors)
+    return _live_threads() or _connection(known_sockets)
 
 
 def _live_threads() -> str | None:
@@ -24,27 +38,24 @@ def _live_threads() -> str | None:
     names.remove(threading.main_thread().name)
     if names:
         return f"loading it started the thread {names[0]!r}"
-    if len(os.listdir("/proc/self/task")) > 1:  # not Python's: gRPC, librdkafka, OpenBLAS…
-        return "loading it started threads of a native library"
-    return None
+    for _ in range(_LOOKS):
+        if len(os.listdir("/proc/self/task")) == 1:
+            return None
+        time.sleep(0.001)  # a thread that has just ended is there for a moment more
+    return "loading it started threads of a native library"  # gRPC, librdkafka, OpenBLAS…
 
 
-def _connected_sockets(known_descriptors: frozenset[str]) -> str | None:
-    for name in frozenset(os.listdir("/proc/self/fd")) - known_descriptors:
-        with contextlib.suppress(OSError):
-            peer = _peer(int(name))
-            if peer:
-                return f"loading it opened a connection to {peer}"
+def _connection(known_sockets: Container[str]) -> str | None:
+    for name, fd in open_sockets().items():
+        if name not in known_sockets:
+            with contextlib.suppress(OSError):  # not connected: a listener, say
+                return f"loading it opened a connection to {_peer(fd)}"
     return None
 
 
 def _peer(fd: int) -> str:
-    """The other side of a connected socket. OSError when ``fd`` is none."""
-    if not stat.S_ISSOCK(os.fstat(fd).st_mode):
-        return ""
-    sock = socket.socket(fileno=os.dup(fd))
-    with sock:
+    with socket.socket(fileno=os.dup(fd)) as sock:
         peer = sock.getpeername()
     if isinstance(peer, tuple):
         return f"{peer[0]}:{peer[1]}"
-    return f"unix:{os.fsdecode(peer)}"
+    return f"unix:{os.fsdecode(peer)}" if peer else "itself"

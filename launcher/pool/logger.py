@@ -21,6 +21,11 @@ class _Formatter(logging.Formatter):
         return printable_lines(super().format(record))
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether the primary has not said it better: which worker, in which slot, is ready."""
+    return record.msg != "Booting worker with pid: %s"
+
+
 class _Atoms(SafeAtoms):
     """The values of a request for an ``access_log_format``, fit for one line."""
 
@@ -43,6 +48,7 @@ class Logger(GunicornLogger):
         defined = cfg.settings["access_log_format"]
         self.has_format_of_its_own = defined.get() != defined.default
         """Whether gunicorn.conf.py says what an access log's lines look like."""
+        self.error_log.addFilter(_is_news)
         for handler in self.error_log.handlers:
             if getattr(handler, "_gunicorn", False):
                 handler.setFormatter(

@@ -5,21 +5,36 @@ from __future__ import annotations
 import errno
 import select
 import socket
+from collections.abc import Sequence
 
-from launcher.primary.connections import Connections
+from launcher.ipc.channel import MAX_DESCRIPTORS
+from launcher.primary.connections import Connection, Connections
 from launcher.primary.dispatcher import Dispatcher
 from launcher.primary.listeners import Listener
 from launcher.primary.log import log
 from launcher.primary.reactor import Reactor
 
-# As many as are accepted before other events get their turn.
-_BATCH = 64
+_BATCH = MAX_DESCRIPTORS
+"""As many are accepted before they are dealt, and other events get their turn."""
 
 _PAUSE = 0.1
 
-# No descriptor or no memory to be had (accept(2)). The connection stays in the
-# backlog, so the listener stays readable: polling on would spin.
-_NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_NOTHING_THERE = frozenset({errno.EAGAIN, errno.EINTR})
+
+# accept(2) passes on what happened to a connection before it was accepted. Go on with the next.
+_DIED_BEFORE = frozenset(
+    {
+        errno.ECONNABORTED,
+        errno.ENETDOWN,
+        errno.EPROTO,
+        errno.ENOPROTOOPT,
+        errno.EHOSTDOWN,
+        errno.ENONET,
+        errno.EHOSTUNREACH,
+        errno.EOPNOTSUPP,
+        errno.ENETUNREACH,
+    }
+)
 
 
 class Acceptor:
@@ -28,18 +43,21 @@ class Acceptor:
     def __init__(
         self,
         reactor: Reactor,
-        listeners: list[Listener],
+        listeners: Sequence[Listener],
         connections: Connections,
         dispatcher: Dispatcher,
     ) -> None:
         self._reactor = reactor
-        self._listeners = {listener.sock.fileno(): listener.sock for listener in listeners}
-        self._index = {fd: index for index, fd in enumerate(self._listeners)}
+        self._listeners = {
+            entry.sock.fileno(): (entry.sock, index, entry.sock.family != socket.AF_UNIX)
+            for index, entry in enumerate(listeners)
+        }
+        """By descriptor: the socket, its index, whether the kernel accounts for its bytes."""
         self._connections = connections
         self._dispatcher = dispatcher
         self._accepting = False
         self._draining = False
-        self._out_of_descriptors = False
+        self._cannot = False
         connections.on_room = dispatcher.on_room = self._resume
 
     def start(self) -> None:
@@ -52,46 +70,50 @@ class Acceptor:
         """Accept what is in the backlog already, then no more."""
         self._draining = True
         for fd in self._listeners:
-            while self._accept(fd):
+            while self._accept_batch(fd):
                 pass
         self._pause()
 
     def _on_readable(self, fd: int, _events: int) -> None:
-        for _ in range(_BATCH):
-            if not self._accept(fd):
-                return
+        self._accept_batch(fd)
 
-    def _accept(self, fd: int) -> bool:
+    def _accept_batch(self, fd: int) -> bool:
+        """Accept and deal what is there, as far as there is room; whether there may be more."""
+        batch: list[Connection] = []
+        more = all(self._accept(fd, batch) for _ in range(_BATCH))
+        self._dispatcher.admit_all(batch)
+        return more
+
+    def _accept(self, fd: int, batch: list[Connection]) -> bool:
         """Accept one connection; False when there is none, or no room for it."""
         if self._connections.full or self._dispatcher.full:
             self._pause()
             return False
-        sock = self._listeners[fd]
+        sock, index, exact = self._listeners[fd]
         try:
             # The public accept() would build and destroy a socket object per connection.
             accepted, address = sock._accept()  # type: ignore[attr-defined]
         except OSError as error:
             return self._refused(error)
-        if self._out_of_descriptors:
-            self._out_of_descriptors = False
+        if self._cannot:
+            self._cannot = False
             log("accepting again")
-        unix = sock.family == socket.AF_UNIX
-        host, port = ("", 0) if unix else address[:2]
-        connection = self._connections.add(accepted, self._index[fd], host, port, exact=not unix)
-        self._dispatcher.admit(connection)
+        host, port = address[:2] if exact else ("", 0)
+        batch.append(self._connections.add(accepted, index, host, port, exact))
         return True
 
     def _refused(self, error: OSError) -> bool:
-        if error.errno in _NO_ROOM:
-            if not self._out_of_descriptors:
-                self._out_of_descriptors = True
+        if error.errno in _DIED_BEFORE:
+            return True
+        if error.errno not in _NOTHING_THERE:
+            if not self._cannot:
+                self._cannot = True
                 log(f"cannot accept: {error.strerror}; connections wait until there is room")
+            # What cannot be accepted stays in the backlog, so the listener stays
+            # readable: polling on would spin.
             self._pause()
             self._reactor.call_later(_PAUSE, self._resume)
-            return False
-        # Nothing there, or a connection that died before it was accepted:
-        # accept(2) passes its pending network error on. Go on with the next.
-        return error.errno not in (errno.EAGAIN, errno.EINTR)
+        return False
 
     def _pause(self) -> None:
         if self._accepting:

@@ -23,7 +23,7 @@ class Connection:
     ``worker`` is None while it waits to be dealt. ``written`` and ``consumed``
     are its bytes at the last boundary where it changed hands. ``exact``: the
     kernel accounts for it (TCP). ``rerun_at``: the consumed offset at which
-    its request was run again, or -1.
+    its request was run again, or -1; ``reruns``: how often that request was.
     """
 
     __slots__ = (
@@ -36,6 +36,7 @@ class Connection:
         "pinned",
         "port",
         "rerun_at",
+        "reruns",
         "serial",
         "since",
         "worker",
@@ -55,6 +56,7 @@ class Connection:
         self.written = 0
         self.consumed = 0
         self.rerun_at = -1
+        self.reruns = 0
         self.pinned = False
         self.answered = False
         self.since = 0.0

@@ -17,7 +17,7 @@ from launcher.control.protocol import (
     refused,
 )
 from launcher.errors import LauncherError
-from launcher.primary.reactor import Reactor
+from launcher.primary.reactor import Reactor, Timer
 
 
 class Reply:
@@ -53,6 +53,8 @@ class _Client:
         self.received = b""
         self.to_send = b""
         self.asked = False
+        self.patience: Timer | None = None
+        """Ends the conversation if it takes too long."""
 
 
 class ControlServer:
@@ -99,10 +101,10 @@ class ControlServer:
         self._reactor.watch(fd, select.EPOLLIN, self._on_event)
 
         def lose_patience() -> None:
-            if self._clients.get(fd) is client and (not client.asked or client.to_send):
+            if not client.asked or client.to_send:
                 self._hang_up(fd)
 
-        self._reactor.call_later(_PATIENCE, lose_patience)
+        client.patience = self._reactor.call_later(_PATIENCE, lose_patience)
 
     def _on_event(self, fd: int, events: int) -> None:
         client = self._clients[fd]
@@ -157,6 +159,8 @@ class ControlServer:
     def _hang_up(self, fd: int) -> None:
         client = self._clients.pop(fd)
         self._reactor.forget(fd)
+        if client.patience:
+            client.patience.cancel()
         client.sock.close()
 
 

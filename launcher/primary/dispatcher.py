@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from launcher import refusals
 from launcher.policy.scheduling import Policy
@@ -59,6 +59,21 @@ class Dispatcher:
         if hopeless:
             self._refuse_waiting()
 
+    def admit_all(self, connections: Sequence[Connection]) -> None:
+        """Deal what was accepted together, with one record to each worker that gets any."""
+        if self._waiting or not self._ring:
+            for connection in connections:
+                self.admit(connection)
+            return
+        chosen: dict[WorkerHandle, list[Connection]] = {}
+        for connection in connections:
+            worker = self._choose(self._ring, connection)
+            chosen.setdefault(worker, []).append(connection)
+        for worker, theirs in chosen.items():
+            if not worker.deal(theirs):
+                for connection in theirs:
+                    self.admit(connection)
+
     def admit(self, connection: Connection, returned_by: WorkerHandle | None = None) -> None:
         """Deal a connection, or let it wait its turn.
 
@@ -78,20 +93,29 @@ class Dispatcher:
     def _deal(self, connection: Connection) -> bool:
         ring = self._ring
         while ring:
-            worker = ring[self._policy(ring, self._last_slot, connection.host)]
-            if worker.deal(connection):
-                self._last_slot = worker.slot
+            worker = self._choose(ring, connection)
+            if worker.deal((connection,)):
                 return True
             ring = [other for other in ring if other is not worker]
         return False
+
+    def _choose(self, ring: list[WorkerHandle], connection: Connection) -> WorkerHandle:
+        worker = ring[self._policy(ring, self._last_slot, connection.host)]
+        self._last_slot = worker.slot
+        worker.promise()
+        return worker
 
     def _deal_to_another(self, connection: Connection, worker: WorkerHandle) -> bool:
         now, last = self._reactor.clock(), connection.since
         connection.since = now
         if now - last < _RETRY:
             return False  # the one before had no room either: do not send it in circles
-        others = sorted(self._ring, key=lambda worker: worker.connections)
-        return any(other.deal(connection) for other in others if other is not worker)
+        for other in sorted(self._ring, key=lambda worker: worker.connections):
+            if other is not worker:
+                other.promise()
+                if other.deal((connection,)):
+                    return True
+        return False
 
     def _deal_waiting(self) -> None:
         was_full = self.full

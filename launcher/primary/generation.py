@@ -7,21 +7,25 @@ a fresh interpreter: new code, new virtual environment, new environment.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from launcher.ipc.boot import PACKAGE_ROOT, Boot
+from launcher.ipc.boot import Boot
 from launcher.ipc.channel import Channel, ChannelClosed
-from launcher.ipc.messages import Reopen, Spawn, encode
+from launcher.ipc.messages import Begin, Reopen, Spawn, encode
 from launcher.policy.lifecycle import WorkerState
 from launcher.primary.log import folder
+from launcher.primary.pool_process import PoolProcess
 from launcher.primary.reactor import Timer
 from launcher.primary.worker_handle import WorkerHandle
 from launcher.settings import Settings
+
+_UNPROVEN = 8
+"""Workers launched together while none of a generation has been ready, so that an app
+that cannot live costs no more forks on a machine with many cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class Terms:
 class Generation:
     """A pool and the workers it forked. They may outlive it; then nobody forks any more."""
 
-    def __init__(self, number: int, terms: Terms) -> None:
+    def __init__(self, number: int, terms: Terms, pool: PoolProcess) -> None:
         self.number = number
         self.terms = terms
         self.loaded = False
@@ -51,8 +55,8 @@ class Generation:
         """Ends the generation when it does not become ready in time."""
         self.error: str | None = None
         """Why the app cannot be loaded."""
-        self.channel, self._theirs = Channel.pair()
-        self._process: subprocess.Popen[bytes] | None = None
+        self.channel = Channel(pool.sock)
+        self._process = pool.process
 
     @property
     def can_fork(self) -> bool:
@@ -62,26 +66,21 @@ class Generation:
     @property
     def pid(self) -> int:
         """The pool's process id."""
-        assert self._process
         return self._process.pid
 
-    def start(self, addresses: list[str], scoreboard: int) -> None:
-        """Start the pool. Raises OSError when there is no process to be had."""
+    def begin(self, addresses: list[str], scoreboard: int) -> None:
+        """Have the pool load the app. Raises OSError when it cannot be told now."""
         logs = folder()
-        told = Boot(self.terms.settings, addresses, self.number, logs)
-        with self._theirs as theirs, told.as_file() as boot:
-            passed = (theirs.fileno(), boot.fileno(), scoreboard)
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "launcher.pool", *map(str, passed)],
-                stdin=subprocess.DEVNULL,
-                pass_fds=passed if logs is None else (*passed, logs),
-                # Where this package is importable from; the pool itself goes
-                # to the app's folder. The folder we were started in may be gone.
-                cwd=PACKAGE_ROOT,
-                env=self.terms.environment,
-                # Ctrl-C is for the primary, which tells the others what to do.
-                process_group=0,
-            )
+        with Boot(self.terms.settings, addresses, self.number).as_file() as boot:
+            given = [boot.fileno(), scoreboard, *([] if logs is None else [logs])]
+            with contextlib.suppress(ChannelClosed):  # it is dead: its exit tells how
+                if not self.channel.send(encode(Begin()), given):
+                    raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+
+    def may_launch(self) -> bool:
+        """Whether one more worker may be on its way: not too many before one has stood up."""
+        proven = any(worker.state is not WorkerState.LAUNCHING for worker in self.workers.values())
+        return proven or len(self.workers) < _UNPROVEN
 
     def spawn(self, worker: WorkerHandle, theirs: int) -> bool:
         """Ask the pool to fork ``worker``, whose end of the channel is ``theirs``."""
@@ -121,15 +120,14 @@ class Generation:
 
     def kill(self) -> None:
         """End the pool now. Only while its exit has not been collected."""
-        if self.alive and self._process:
+        if self.alive:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._process.pid, signal.SIGKILL)
 
     def gone(self, status: int) -> None:
         """The pool's exit was collected (``status`` as from wait(2))."""
         self.alive = False
-        if self._process:
-            self._process.returncode = os.waitstatus_to_exitcode(status)
+        self._process.returncode = os.waitstatus_to_exitcode(status)
         if self.deadline:
             self.deadline.cancel()
         self.channel.shut()

@@ -6,12 +6,8 @@ import select
 import socket
 from collections.abc import Callable
 
-from launcher.ipc.messages import Deal
 from launcher.primary.reactor import Reactor
 from launcher.primary.worker_handle import WorkerHandle
-
-_NO_SERIAL = 0
-"""The connection is in no table: when its worker dies, so does the question."""
 
 _MOST_HEAD = 64 * 1024
 
@@ -35,8 +31,7 @@ class HealthCheck:
         self._sock.send(request.encode())
         reactor.watch(self._sock.fileno(), select.EPOLLIN, self._on_readable)
         with theirs:
-            asked = Deal(_NO_SERIAL, 0, 0, 0, 0, "127.0.0.1")
-            worker.tell(asked, (theirs.fileno(),))
+            worker.ask(theirs.fileno())
 
     def _on_readable(self, _fd: int, _events: int) -> None:
         try:

@@ -10,6 +10,7 @@ import stat
 from collections.abc import Iterable
 
 from launcher.errors import LauncherError
+from launcher.primary.pool_process import FOR_PRIMARY
 from launcher.settings import BindAddress
 
 _SYSTEMD_FIRST_FD = 3  # sd_listen_fds(3)
@@ -57,8 +58,7 @@ def open_listeners(addresses: Iterable[BindAddress], backlog: int) -> list[Liste
 
 
 def _from_systemd(backlog: int) -> list[Listener]:
-    pid, count = os.environ.pop("LISTEN_PID", ""), os.environ.pop("LISTEN_FDS", "")
-    os.environ.pop("LISTEN_FDNAMES", None)
+    pid, count, _ = (os.environ.pop(name, "") for name in FOR_PRIMARY)
     if pid != str(os.getpid()) or not count.isdigit():
         return []
     return [_adopt(_SYSTEMD_FIRST_FD + index, backlog) for index in range(int(count))]

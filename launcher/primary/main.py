@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import resource
+import gc
 from collections.abc import Callable
 from functools import partial
 
 from setproctitle import setproctitle
 
+from launcher.descriptors import raise_limit
 from launcher.home import ClusterFolder
 from launcher.primary import log
 from launcher.primary.control import ControlServer
@@ -22,6 +23,8 @@ from launcher.settings import Settings, parse_bind
 
 _RESERVED = 256
 """Descriptors that are not for connections: listeners, channels, the control socket."""
+
+_MOST_DESCRIPTORS = 1 << 20
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 
@@ -45,7 +48,7 @@ def serve(
 
 
 def _serve(settings: Settings, folder: ClusterFolder, on_ready: Ready | None, mark: str) -> int:
-    most_connections = _raise_descriptor_limit() - _RESERVED
+    most_connections = min(raise_limit(), _MOST_DESCRIPTORS) - _RESERVED
     _adopt_orphans()
     listeners = open_listeners(map(parse_bind, settings.bind), settings.backlog)
     reactor = Reactor()
@@ -54,12 +57,16 @@ def _serve(settings: Settings, folder: ClusterFolder, on_ready: Ready | None, ma
         primary.on_ready = partial(_start_done, primary, on_ready)
     meter = Meter(primary)
     try:
+        primary.heed_signals()
         verbs = Verbs(primary, folder, meter).table()
         control = ControlServer(reactor, folder.bind_control_socket(), verbs)
         folder.write_app_json(settings.to_json())
         setproctitle(f"launcher: primary [{settings.name}]")
         meter.start()
         primary.start()
+        # What is imported lives as long as we do. A collector that does not look at
+        # it is quick, and so looks often enough at what workers leave behind.
+        gc.freeze()
         reactor.run()
         # Before the control socket says that we are gone.
         _leave(folder, primary)
@@ -83,13 +90,6 @@ def _leave(folder: ClusterFolder, primary: Primary) -> None:
         folder.write_app_json(folder.before)
         primary.keep_entry = True
     folder.release(forget=not primary.keep_entry)
-
-
-def _raise_descriptor_limit() -> int:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return min(hard, 1 << 20)
 
 
 def _adopt_orphans() -> None:

@@ -15,30 +15,26 @@ from collections.abc import Callable
 from functools import partial
 
 from launcher.errors import LauncherError
-from launcher.ipc.messages import Cut, Listen, Pinned, Reopen, Returned, Share, Unpinned
+from launcher.ipc.messages import Reopen
 from launcher.logs.folder import POOL
-from launcher.policy.balance import surplus
 from launcher.policy.lifecycle import ClusterState, WorkerState
 from launcher.policy.restart import RestartPolicy
-from launcher.policy.scheduling import POLICIES
-from launcher.primary.acceptor import Acceptor
-from launcher.primary.connections import Connections
 from launcher.primary.control import Reply
-from launcher.primary.dispatcher import Dispatcher
 from launcher.primary.exits import EXTERNAL, LastExit, code_and_signal, describe_exit
-from launcher.primary.farewell import Farewell
 from launcher.primary.generation import Generation, Terms
 from launcher.primary.health import HealthCheck
 from launcher.primary.listeners import Listener, url
 from launcher.primary.log import log, reopen, write
 from launcher.primary.notify import notify
 from launcher.primary.reactor import Reactor, Timer
-from launcher.primary.rescue import Rescuer
 from launcher.primary.rollout import Rollout
 from launcher.primary.roster import ConnectionMessage, Roster
-from launcher.primary.trial import Trial
+from launcher.primary.traffic import Traffic
 from launcher.primary.watch import Watch
 from launcher.primary.worker_handle import WorkerHandle
+
+_SOON = 1.0
+"""Seconds until a reload that nobody waits for is tried again."""
 
 
 class Primary:
@@ -62,7 +58,7 @@ class Primary:
         """By slot."""
         self.keep_entry = False
         self.current: Generation | None = None
-        self.connections = Connections(reactor, most_connections)
+        self.traffic = Traffic(settings, listeners, reactor, most_connections)
         self.roster = Roster(settings, [entry.address for entry in listeners], reactor, self)
         self._terms = terms
         self._next: Generation | None = None
@@ -74,19 +70,8 @@ class Primary:
         self._stopping = False
         self._killed = False
         self._next_step: Timer | None = None
-        self._farewell = Farewell(reactor)
-        self._dispatcher = Dispatcher(
-            reactor,
-            self.connections,
-            self._farewell,
-            POLICIES.get(settings.policy, POLICIES["round-robin"]),
-            settings.queue_timeout,
-        )
-        self._acceptor = Acceptor(reactor, listeners, self.connections, self._dispatcher)
-        trial = Trial(reactor, self.connections, self._dispatcher.admit)
-        self._rescuer = Rescuer(
-            self.connections, self._farewell, self._dispatcher, trial, settings.rerun
-        )
+        self._next_try: Timer | None = None
+        """Of a reload because of a change."""
         self._watch = Watch(self)
 
     # What there is to tell
@@ -143,8 +128,8 @@ class Primary:
 
     # Beginning and end
 
-    def start(self) -> None:
-        """Accept connections and start the first generation."""
+    def heed_signals(self) -> None:
+        """From now on nobody can end the cluster other than in order."""
         self.reactor.on_signals(
             {
                 signal.SIGCHLD: self.roster.reap,
@@ -155,8 +140,10 @@ class Primary:
                 signal.SIGUSR1: self.reopen_logs,
             }
         )
-        if self.settings.policy != "kernel":
-            self._acceptor.start()
+
+    def start(self) -> None:
+        """Accept connections and start the first generation."""
+        self.traffic.start()
         self._watch.start()
         self.step()
 
@@ -173,11 +160,7 @@ class Primary:
         if not self.failure:
             log(f"stopping; running requests have {self.settings.graceful_timeout:g} s to finish")
         self._end_rollout("the cluster was stopped")
-        if self.settings.policy != "kernel":
-            self._acceptor.drain()
-        for listener in self.listeners:
-            listener.close()
-        self._dispatcher.serve_with([], hopeless=True)
+        self.traffic.end()
         for worker in self.roster.workers():
             worker.asked = worker.asked or "stop"
             if worker.state is WorkerState.LAUNCHING:
@@ -197,9 +180,7 @@ class Primary:
 
     def close(self) -> None:
         """Release what the cluster held."""
-        self._farewell.close()
-        for listener in self.listeners:
-            listener.close()
+        self.traffic.close()
         self.roster.close()
 
     def _interrupted(self) -> None:
@@ -354,7 +335,7 @@ class Primary:
                 generation.dismiss()
         if self.roster.generations:
             return
-        if len(self._farewell) and not self._killed:
+        if self.traffic.taking_leave and not self._killed:
             self._step_at(self.reactor.clock() + 0.1)
         else:
             self.reactor.stop()
@@ -386,7 +367,7 @@ class Primary:
         for slot in range(self.wanted):
             if slot in taken:
                 continue
-            if not self._may_start():
+            if not (self._may_start() and generation.may_launch()):
                 return
             self._restart.started(self.reactor.clock())
             worker = self.roster.spawn(generation, slot)
@@ -435,7 +416,7 @@ class Primary:
     def _serve(self) -> None:
         online = self.online()
         hopeless = self._restart.exhausted and not self.roster.workers()
-        self._dispatcher.serve_with(online, hopeless)
+        self.traffic.serve_with(online, hopeless)
         if self._was_ready or len(online) < self.wanted:
             return
         self._was_ready = True
@@ -482,16 +463,6 @@ class Primary:
         worker.deadline = self.reactor.call_later(
             self.settings.graceful_timeout, partial(self._too_late_to_leave, worker)
         )
-
-    def _spread(self) -> None:
-        """Have keep-alive connections shared with a worker that has just come."""
-        if self.settings.policy == "sticky":
-            return
-        online = self.online()
-        counts = [len(worker.connections_by_serial) for worker in online]
-        for worker, count in zip(online, surplus(counts), strict=True):
-            if count:
-                worker.tell(Share(count))
 
     def _died(self, stood_up: bool) -> None:
         """Somebody died whom nobody had asked to leave."""
@@ -568,6 +539,20 @@ class Primary:
         if generation is self._next:
             self._next = None
 
+    def code_changed(self, generation: Generation, path: str) -> None:
+        """Load the app anew (``--watch``)."""
+        if generation is self.current:
+            log(f"{path} has changed")
+            if self._next_try is None:
+                self._reload_when_possible()
+
+    def _reload_when_possible(self) -> None:
+        self._next_try = None
+        try:
+            self.reload(Reply(lambda answer: write(answer.get("detail", ""))))
+        except LauncherError:
+            self._next_try = self.reactor.call_later(_SOON, self._reload_when_possible)
+
     def spawn_failed(self, worker: WorkerHandle, reason: str) -> None:
         """No process was to be had; `worker_gone` has dealt with the rest."""
         self._reason = f"{worker} could not be forked: {reason}"
@@ -593,10 +578,10 @@ class Primary:
         if worker.state is not WorkerState.LAUNCHING:
             return
         worker.ready(self.reactor.clock())
-        if self.settings.policy == "kernel":
-            worker.tell(Listen(), tuple(entry.sock.fileno() for entry in self.listeners))
+        log(f"{worker} is online")
+        self.traffic.welcome(worker)
         self.step()
-        self._spread()
+        self.traffic.spread(self.online())
 
     def worker_retires(self, worker: WorkerHandle, reason: str, cause: str) -> None:
         """It leaves by itself; its slot is free for the next."""
@@ -613,7 +598,7 @@ class Primary:
             self.restarts[worker.cause] += 1
         elif not worker.expected and not self._stopping and not self._of_a_transaction(worker):
             self._died(worker.stood_up(self.reactor.clock()))
-        self._rescuer.rescue(worker)
+        self.traffic.rescue(worker)
         self.step()
 
     def worker_exited(self, worker: WorkerHandle, status: int) -> None:
@@ -646,13 +631,5 @@ class Primary:
         return in_next and self._rollout is not None and self._rollout.transaction
 
     def worker_said(self, worker: WorkerHandle, message: ConnectionMessage) -> None:
-        """It returns connections, or says which of them cannot travel."""
-        match message:
-            case Returned(serials):
-                self._rescuer.take_back(worker, serials)
-            case Pinned(serial, answered):
-                self.connections.pin(serial, pinned=True, answered=answered)
-            case Unpinned(serial):
-                self.connections.pin(serial, pinned=False, answered=False)
-            case Cut(serial):
-                self._rescuer.cut(serial)
+        """Something about connections it has."""
+        self.traffic.heard(worker, message)

@@ -31,12 +31,31 @@ def proportional_memory(pid: int) -> int:
 
 def usage(pid: int) -> Usage:
     """What the process uses now; zeros when it is gone."""
+    fields = _stat(f"/proc/{pid}/stat")
+    return Usage(int(fields[21]) * _PAGE, _cpu(fields)) if fields else Usage(0, 0.0)
+
+
+def thread_cpu(pid: int, thread: int) -> float:
+    """Seconds of CPU time that a thread has used; 0 when it is gone."""
+    fields = _stat(f"/proc/{pid}/task/{thread}/stat")
+    return _cpu(fields) if fields else 0.0
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether somebody has stopped the process (SIGSTOP)."""
+    return _stat(f"/proc/{pid}/stat")[:1] == [b"T"]
+
+
+def _stat(path: str) -> list[bytes]:
+    """The fields of proc(5), without the first two; empty when it is gone."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
+        with open(path, "rb") as file:
             stat = file.read()
     except OSError:
-        return Usage(0, 0.0)
+        return []
     # The name (field 2) may hold anything, also spaces and parentheses.
-    fields = stat[stat.rindex(b")") + 2 :].split()
-    user, system, rss = int(fields[11]), int(fields[12]), int(fields[21])
-    return Usage(rss * _PAGE, (user + system) / _TICKS)
+    return stat[stat.rindex(b")") + 2 :].split()
+
+
+def _cpu(fields: list[bytes]) -> float:
+    return (int(fields[11]) + int(fields[12])) / _TICKS

@@ -32,7 +32,7 @@ def report(primary: Primary) -> dict[str, Any]:
         "uptime": round(now - primary.started, 1),
         "workers_wanted": primary.wanted,
         "sizing": settings.sizing,
-        "connections": len(primary.connections) + in_kernel,
+        "connections": len(primary.traffic) + in_kernel,
         "requests": primary.requests,
         "restarts": dict(primary.restarts),
         "error": primary.error,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from collections.abc import Callable
 
 from launcher import refusals
 from launcher.ipc.scoreboard import Note
+from launcher.policy.blame import Blame
 from launcher.policy.lifecycle import WorkerState
 from launcher.policy.rescue import Action, Verdict, judge
 from launcher.primary.accounting import figures
@@ -15,6 +17,9 @@ from launcher.primary.dispatcher import Dispatcher
 from launcher.primary.farewell import Farewell
 from launcher.primary.trial import Trial
 from launcher.primary.worker_handle import WorkerHandle
+
+_AT_BOUNDARY = frozenset({Action.DEAL, Action.FINISH})
+"""What is decided for connections whose request is not begun, or answered."""
 
 
 class Rescuer:
@@ -26,13 +31,17 @@ class Rescuer:
         farewell: Farewell,
         dispatcher: Dispatcher,
         trial: Trial,
+        blame: Blame,
         rerun: bool,
+        clock: Callable[[], float],
     ) -> None:
         self._connections = connections
         self._farewell = farewell
         self._dispatcher = dispatcher
         self._trial = trial
+        self._blame = blame
         self._rerun = rerun
+        self._clock = clock
 
     def rescue(self, worker: WorkerHandle) -> None:
         """Find a new place for every connection of a worker that is dead.
@@ -42,10 +51,16 @@ class Rescuer:
         notes = {note.serial: note for note in worker.row.running()}
         kept = list(worker.connections_by_serial.values())
         worker.connections_by_serial.clear()
+        running = []
         for connection in kept:
             connection.worker = None
             overdue = connection.serial in worker.overdue
-            self._settle(connection, notes.get(connection.serial), overdue)
+            verdict = self._verdict(connection, notes.get(connection.serial), overdue)
+            if verdict.action not in _AT_BOUNDARY:
+                running.append(connection.serial)
+            self._carry_out(connection, verdict, overdue)
+        if not (worker.expected or worker.cause):
+            self._blame.died(running, self._clock())
 
     def take_back(self, worker: WorkerHandle, serials: list[int]) -> None:
         """Deal again what a worker returned: all when it retires, some when it shares."""
@@ -63,7 +78,7 @@ class Rescuer:
         if fd is not None:
             self._farewell.cut(fd)
 
-    def _settle(self, connection: Connection, note: Note | None, overdue: bool) -> None:
+    def _verdict(self, connection: Connection, note: Note | None, overdue: bool) -> Verdict:
         known = figures(connection.fd) if connection.exact and note else None
         verdict = judge(
             note,
@@ -71,9 +86,21 @@ class Rescuer:
             pinned=connection.pinned,
             answered=connection.answered,
             rerun=self._rerun and not overdue,
-            rerun_at=connection.rerun_at,
         )
-        self._carry_out(connection, verdict, overdue)
+        if verdict.action is Action.RERUN and not self._may_rerun(connection):
+            self._trial.worker_died(connection)
+            return Verdict(Action.ANSWER)
+        return verdict
+
+    def _may_rerun(self, connection: Connection) -> bool:
+        self._recount(connection)
+        if connection.consumed != connection.rerun_at:  # it is another request than last time
+            connection.rerun_at = connection.consumed
+            connection.reruns = 0
+        if not self._blame.clears(connection.reruns, self._clock()):
+            return False
+        connection.reruns += 1
+        return True
 
     def _carry_out(self, connection: Connection, verdict: Verdict, overdue: bool) -> None:
         if verdict.consume:
@@ -82,8 +109,6 @@ class Rescuer:
             self._deal_again(connection)
             return
         if verdict.action is Action.RERUN:
-            self._recount(connection)
-            connection.rerun_at = connection.consumed
             self._trial.add(connection)
             return
         fd = self._connections.release(connection)

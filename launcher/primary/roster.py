@@ -14,6 +14,7 @@ from typing import Protocol
 
 from launcher.ipc.channel import Channel, ChannelClosed
 from launcher.ipc.messages import (
+    Changed,
     Cut,
     Exited,
     Failed,
@@ -32,6 +33,7 @@ from launcher.ipc.messages import (
 from launcher.ipc.scoreboard import ROWS, Scoreboard, create
 from launcher.primary.generation import Generation, Terms
 from launcher.primary.log import log
+from launcher.primary.pool_process import start_pool
 from launcher.primary.reactor import Reactor
 from launcher.primary.worker_handle import WorkerHandle
 from launcher.settings import Settings
@@ -51,6 +53,9 @@ class Events(Protocol):
 
     def pool_exited(self, generation: Generation, status: int) -> None:
         """The pool is dead (``status`` as from wait(2)); its workers may live on."""
+
+    def code_changed(self, generation: Generation, path: str) -> None:
+        """A file of the app is not what the generation has loaded."""
 
     def spawn_failed(self, worker: WorkerHandle, reason: str) -> None:
         """There was no process to be had for this worker."""
@@ -101,9 +106,14 @@ class Roster:
 
     def launch(self, terms: Terms) -> Generation:
         """Start a pool for the next generation. Raises OSError when it cannot be started."""
+        pool = start_pool(terms.environment)
+        generation = Generation(self._last_generation + 1, terms, pool)
+        try:
+            generation.begin(self._addresses, self._scoreboard_fd)
+        except OSError:
+            pool.end()
+            raise
         self._last_generation += 1
-        generation = Generation(self._last_generation, terms)
-        generation.start(self._addresses, self._scoreboard_fd)
         self.generations.append(generation)
         self._watch(generation.channel, partial(self._heard_pool, generation), lambda: None)
         return generation
@@ -177,6 +187,8 @@ class Roster:
                 self._events.app_failed(generation, reason, detail)
             case Notice(text):
                 log(text)
+            case Changed(path):
+                self._events.code_changed(generation, path)
             case SpawnFailed(worker_id, reason):
                 worker = generation.workers.get(worker_id)
                 if worker:

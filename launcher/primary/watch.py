@@ -6,10 +6,11 @@ import signal
 from functools import partial
 from typing import TYPE_CHECKING
 
-from launcher.policy.health import staggered
+from launcher.ipc.scoreboard import Note
+from launcher.policy.health import culprits, staggered
 from launcher.policy.lifecycle import WorkerState
 from launcher.primary.log import log
-from launcher.primary.proc import proportional_memory, usage
+from launcher.primary.proc import is_stopped, proportional_memory, thread_cpu, usage
 from launcher.primary.worker_handle import WorkerHandle
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ _INTERVAL = 1.0
 
 _MARGIN = 2.0
 """Seconds over the request timeout that a worker gets to end the request by itself."""
+
+_OBSERVED = 0.5
+"""Seconds for which the threads of a frozen worker are observed: which of them computes?"""
 
 _DUMP_TIME = 0.5
 """Seconds for a frozen worker to write down where its threads are."""
@@ -56,8 +60,22 @@ class Watch:
         log(f"{worker} gives no sign of life for {timeout + _MARGIN:g} s: ending it")
         worker.cause = "timeout"
         latest = int((self._primary.reactor.clock() - timeout) * 1e9)
-        running = worker.row.running()
-        worker.overdue = frozenset(note.serial for note in running if note.started < latest)
+        late = [note for note in worker.row.running() if note.started < latest]
+        before = _cpu_by_request(worker, late)
+        self._primary.reactor.call_later(
+            _OBSERVED, partial(self._blame_and_kill, worker, late, before)
+        )
+
+    def _blame_and_kill(
+        self, worker: WorkerHandle, late: list[Note], before: dict[int, float]
+    ) -> None:
+        """Those who could not go on because of others are run again; the others are overdue."""
+        still = {(note.serial, note.started) for note in worker.row.running()}
+        late = [note for note in late if (note.serial, note.started) in still]
+        now = _cpu_by_request(worker, late)
+        if worker.pid and not is_stopped(worker.pid):
+            used = {serial: cpu - before[serial] for serial, cpu in now.items()}
+            worker.overdue = culprits(used, _OBSERVED)
         worker.signal(signal.SIGABRT)
         self._primary.reactor.call_later(_DUMP_TIME, partial(worker.signal, signal.SIGKILL))
 
@@ -85,6 +103,11 @@ class Watch:
             log(f"{worker} has served for {now - worker.since:.0f} s: replacing it")
             return "recycle"
         return ""
+
+
+def _cpu_by_request(worker: WorkerHandle, running: list[Note]) -> dict[int, float]:
+    """Seconds of CPU time of the threads that run these requests, by serial."""
+    return {note.serial: thread_cpu(worker.pid or 0, note.thread) for note in running}
 
 
 def _memory(worker: WorkerHandle, limit: int) -> int:

@@ -5,16 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
+from collections.abc import Sequence
 
 from launcher.ipc.channel import Channel, ChannelClosed
-from launcher.ipc.messages import Deal, Message, Retire, encode
+from launcher.ipc.messages import Deal, Deals, Message, Retire, encode
 from launcher.ipc.scoreboard import Row
 from launcher.policy.health import Overweight, Pulse
 from launcher.policy.lifecycle import WorkerState, advance
 from launcher.policy.restart import STOOD_UP
+from launcher.policy.scheduling import LONG
 from launcher.primary.connections import Connection
 from launcher.primary.proc import usage
 from launcher.primary.reactor import Timer
+
+_NO_SERIAL = 0
+"""Of a connection that is no client's and in no table: when its worker dies, so does it."""
 
 
 class WorkerHandle:
@@ -57,7 +63,7 @@ class WorkerHandle:
         """Ends the worker when it is late: to say hello, or to leave."""
         self.connections_by_serial: dict[int, Connection] = {}
         self._unheard: Retire | None = None
-        self._dealt = 0
+        self._promised = 0
         self._forgotten = 0
         self._pidfd: int | None = None
         self._cpu_sample = (now, 0.0)
@@ -80,13 +86,18 @@ class WorkerHandle:
         """Connections it has, idle ones included."""
         return len(self.connections_by_serial) + self.row.connections
 
+    @property
+    def threads(self) -> int:
+        """Requests it can run at once."""
+        return self.row.threads
+
     def load(self) -> int:
         """Requests it runs plus connections dealt to it that it has not taken yet."""
-        return self.row.busy() + self._dealt - self.row.taken
+        return self.row.busy() + self._promised - self.row.taken
 
-    def has_free_thread(self) -> bool:
-        """Whether it could run one more request at once."""
-        return self.load() < self.row.threads
+    def held_up(self) -> bool:
+        """Whether all its threads have been with their requests for `LONG` already."""
+        return self.row.all_busy_since(time.monotonic_ns() - int(LONG * 1e9))
 
     def said_hello(self, pid: int) -> None:
         """The worker exists. From here on it can be signalled."""
@@ -110,25 +121,47 @@ class WorkerHandle:
             return False
         return self.row.requests() > 0 or now - self.since >= STOOD_UP
 
-    def deal(self, connection: Connection) -> bool:
-        """Hand a connection over; False when the worker is behind or gone."""
-        record = Deal(
-            connection.serial,
-            connection.written,
-            connection.consumed,
-            connection.listener,
-            connection.port,
-            connection.host,
-        ).pack()
-        try:
-            if not self.channel.send(record, (connection.fd,)):
-                return False
-        except ChannelClosed:
-            return False  # the end of file is about to say so
-        self._dealt += 1
-        connection.worker = self
-        self.connections_by_serial[connection.serial] = connection
+    def promise(self) -> None:
+        """A connection is about to be dealt to it, which counts from now on."""
+        self._promised += 1
+
+    def deal(self, connections: Sequence[Connection]) -> bool:
+        """Hand over what was promised, all or nothing; False when it is behind or gone.
+
+        Not more than `MAX_DESCRIPTORS` at once.
+        """
+        deals = [
+            Deal(
+                connection.serial,
+                connection.written,
+                connection.consumed,
+                connection.listener,
+                connection.port,
+                connection.consumed == connection.rerun_at,
+                connection.host,
+            )
+            for connection in connections
+        ]
+        if not self._hand_over(deals, [connection.fd for connection in connections]):
+            return False
+        for connection in connections:
+            connection.worker = self
+            self.connections_by_serial[connection.serial] = connection
         return True
+
+    def ask(self, fd: int) -> None:
+        """Hand over a socket of ours that a request is sent on, to see whether it is well."""
+        self.promise()
+        self._hand_over([Deal(_NO_SERIAL, 0, 0, 0, 0, False, "127.0.0.1")], (fd,))
+
+    def _hand_over(self, deals: list[Deal], descriptors: Sequence[int]) -> bool:
+        try:
+            sent = self.channel.send(Deals(deals).pack(), descriptors)
+        except ChannelClosed:
+            sent = False  # the end of file is about to say so
+        if not sent:
+            self._promised -= len(deals)
+        return sent
 
     def tell(self, message: Message, descriptors: tuple[int, ...] = ()) -> bool:
         """Send a message; False when the worker is behind. One that is gone does not hear it."""

@@ -120,6 +120,7 @@ class Connection:
         "deadline",
         "events",
         "fd",
+        "held",
         "host",
         "incoming",
         "kept",
@@ -167,6 +168,8 @@ class Connection:
         self.abandoned = False
         """Whether its request took too long and is no longer waited for."""
         self.requests = 0
+        self.held = b""
+        """A response that is not sent yet; see `Outbox`."""
         self.events = 0
         """What the epoll watches it for; 0: not registered."""
         self.missed = False

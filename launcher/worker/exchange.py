@@ -13,7 +13,7 @@ from launcher.ipc.scoreboard import Notepad
 from launcher.worker.access_log import access_log
 from launcher.worker.connection import Broken, Connection
 from launcher.worker.request import Arrived, parse
-from launcher.worker.response import Abandoned, Response, early_hints, error_page
+from launcher.worker.response import Abandoned, Response, dated, early_hints, error_page
 
 if TYPE_CHECKING:
     from launcher.worker.process import Worker
@@ -72,7 +72,8 @@ class Exchange:
     ) -> None:
         """Answer what is no request, or what the app failed on, with gunicorn's error page."""
         client = (conn.host, conn.port)
-        page = error_page(lambda sock: self._worker.handle_error(request, sock, client, error))
+        worker = self._worker
+        page = dated(error_page(lambda sock: worker.handle_error(request, sock, client, error)))
         if request is not None and request.method == "HEAD":
             page = page[: page.index(b"\r\n\r\n") + 4]
         if conn.abandoned:
@@ -130,12 +131,16 @@ class Exchange:
         error: BaseException,
         started: float = 0.0,
     ) -> bool:
-        """Answer a request that the app failed on. Raises Broken when it is too late for that."""
+        """Answer a request that the app failed on, if nothing is sent; the connection then ends.
+
+        Raises Broken when a part is out, which must not come to look like a whole response.
+        """
         if response is None or not response.begun:
             self.refuse(conn, request, error, started)
             return False
-        # A part is out: the rest cannot become a clean-looking response.
         self._worker.log.exception("Error handling request %s", request.uri)
+        if response.complete:
+            return False
         raise Broken("the app failed in the middle of its response") from error
 
     def _after(self, request: Any, environ: dict[str, Any], response: Response | None) -> None:

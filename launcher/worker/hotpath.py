@@ -59,8 +59,8 @@ and those that the configuration gives a meaning (``secure_scheme_headers``)."""
 
 _NO_BODY_METHODS = frozenset({"HEAD", "CONNECT"})
 
-_PLAIN_STATUS = re.compile(r"(?!204|304)[2-5][0-9]{2}(?: [ \t\x21-\x7e\x80-\xff]*)?")
-"""gunicorn's STATUS_RE, less those whose responses have no body."""
+_PLAIN_STATUS = re.compile(r"(?!204|304)[2-5][0-9]{2} [ \t\x21-\x7e\x80-\xff]*")
+"""gunicorn's STATUS_RE, less those that have no body or no space behind them."""
 
 _Head = tuple[bytes, int]
 
@@ -137,15 +137,17 @@ class HotPath:
         pad: Notepad,
         now: int,
         last: bool,
+        hold: bool,
     ) -> bool:
         """Answer the plain request in ``data``. Whether the connection can have another after it.
 
         ``now``: monotonic nanoseconds. ``last``: the connection ends with this
-        response. Raises Broken when the client is gone.
+        response. ``hold``: a plain response is not sent but left in ``conn.held``.
+        Raises Broken when the client is gone.
         """
         conn.requests += 1
         closes = last or environ.get("HTTP_CONNECTION", "").lower() == "close"
-        response = _PlainResponse(self, data, conn, pad, now, closes)
+        response = _PlainResponse(self, data, conn, pad, now, closes, hold)
         environ["wsgi.early_hints"] = response.early_hints
         try:
             pieces = self._app(environ, response.start_response)
@@ -158,9 +160,10 @@ class HotPath:
             raise
         except StopIteration:
             return False  # how an app says that it has used the socket itself
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # asyncio's CancelledError is no Exception
             request = self._exchange.request_of(data, conn)
-            return self._exchange.failed(conn, request, response.reference, error)
+            begun = response.fall_back() if response.sent else response.reference
+            return self._exchange.failed(conn, request, begun, error)
 
     def head(self, status: str, headers: list[tuple[str, str]]) -> _Head | None:
         """A plain response's fields as bytes, and the length of its body; None: not plain."""
@@ -242,6 +245,8 @@ class HotPath:
             return None
         name = name.upper()
         value = value.strip(" \t")
+        if name == "CONNECTION" and "," in value:
+            return None  # one of its members may be "close"
         too_long = len(line) + 2 > self._longest_field > 0
         if too_long or name in self._policy or CONTROL_RE.search(value):
             return None
@@ -311,6 +316,7 @@ class _PlainResponse:
         "_data",
         "_given",
         "_head",
+        "_hold",
         "_hot",
         "_now",
         "_pad",
@@ -321,7 +327,14 @@ class _PlainResponse:
     )
 
     def __init__(
-        self, hot: HotPath, data: bytes, conn: Connection, pad: Notepad, now: int, closes: bool
+        self,
+        hot: HotPath,
+        data: bytes,
+        conn: Connection,
+        pad: Notepad,
+        now: int,
+        closes: bool,
+        hold: bool,
     ) -> None:
         self._hot = hot
         self._data = data
@@ -333,7 +346,9 @@ class _PlainResponse:
         self.length = -1
         """Bytes of the body that would complete it; -1 when it is not plain, or sent."""
         self.closes = closes
+        self._hold = hold
         self.sent = False
+        """Whether the whole is sent, or held to be sent."""
         self.reference: Response | None = None
         """gunicorn's response, once this one has turned out not to be plain."""
 
@@ -351,10 +366,15 @@ class _PlainResponse:
         return write
 
     def send(self, body: bytes) -> None:
-        """Send the whole response."""
+        """Send the whole response, or hold it."""
         assert self._given
         first = self._hot.first_lines(self._given[0], self.closes, self._now)
         data = b"".join((first, self._head, body))
+        if self._hold:
+            self.sent = True
+            self.length = -1
+            self._conn.held = data
+            return
         self._pad.answer(len(data) | (CLOSES if self.closes else 0))
         # As `Response._announce`: noted first, then looked.
         if self._conn.abandoned:
@@ -364,12 +384,14 @@ class _PlainResponse:
         self._conn.send(data)
 
     def fall_back(self) -> Response:
-        """Go on with gunicorn's response."""
+        """Go on with gunicorn's response; it also says what becomes of more than was announced."""
         if self.reference is None:
             self.length = -1
             self.reference = self._hot.reference(self._data, self._conn, self._pad, self.closes)
             if self._given:
                 self.reference.start_response(*self._given)
+            if self.sent:
+                self.reference.mark_sent()
         return self.reference
 
     def early_hints(self, headers: list[tuple[str, str]]) -> None:
@@ -388,7 +410,7 @@ def _send(pieces: Iterable[bytes], response: _PlainResponse) -> bool:
         for piece in pieces:
             if type(piece) is bytes and len(piece) == response.length:
                 response.send(piece)
-            elif not response.sent:
+            else:
                 response.fall_back().write(piece)
     if response.length == 0:
         response.send(b"")

@@ -17,8 +17,13 @@ import time
 PATIENCE = 0.002
 """Seconds with one event after which the leader counts as held up."""
 
+_CALM = 0.0005
+_CALMEST = 0.010
+"""Each look that finds the leader getting on puts off the next one by _CALM, up to this:
+a look costs two hand-overs of the interpreter."""
+
 _ALERT = 50
-"""Looks (of PATIENCE each) that find nothing to do before the next in line sleeps."""
+"""Looks in a row that find nothing to do before the next in line sleeps."""
 
 
 class Term:
@@ -62,6 +67,7 @@ class Leadership:
 
     def _wait_until_held_up(self, term: Term) -> None:
         quiet = 0
+        calm = 0.0
         while True:
             since = term.since
             if since:
@@ -69,13 +75,15 @@ class Leadership:
                 if left <= 0:
                     return
                 quiet = 0
-                self._bell.acquire(timeout=left)
+                self._bell.acquire(timeout=max(left, calm))
+                calm = min(calm + _CALM, _CALMEST)
             elif quiet < _ALERT:
                 quiet += 1
-                self._bell.acquire(timeout=PATIENCE)
+                self._bell.acquire(timeout=max(PATIENCE, calm))
             else:
                 self._sleep(term)
                 quiet = 0
+                calm = 0.0
 
     def _sleep(self, term: Term) -> None:
         self._asleep = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
 import select
@@ -14,10 +15,10 @@ from gunicorn.workers.base import Worker as GunicornWorker
 from setproctitle import setproctitle
 
 from launcher import current_worker
-from launcher.ipc.messages import Failed, Hello, Ready, Retiring
+from launcher.ipc.channel import Channel, ChannelClosed
+from launcher.ipc.messages import Failed, Hello, Message, Ready, Retiring, encode
 from launcher.pool.application import APP_FAILED, LoadError
 from launcher.worker.crew import Crew
-from launcher.worker.exchange import Exchange
 from launcher.worker.orders import Orders
 
 _TICK = 0.5
@@ -49,8 +50,8 @@ class Worker(GunicornWorker):
         os.environ["WORKER_SLOT"] = str(orders.slot)
         name = orders.settings.name
         setproctitle(f"launcher: worker {orders.id} slot {orders.slot} [{name}]")
-        self._crew = Crew(self, Exchange(self, orders.addresses, orders.settings.threads))
-        self._crew.tell(Hello(os.getpid()))
+        self._channel = Channel(orders.sock)
+        self.tell(Hello(os.getpid()))
         super().init_process()
 
     def load_wsgi(self) -> None:
@@ -58,7 +59,7 @@ class Worker(GunicornWorker):
         try:
             self.wsgi = self.app.wsgi()
         except LoadError as error:
-            self._crew.tell(Failed(error.reason, error.detail))
+            self.tell(Failed(error.reason, error.detail))
             sys.exit(APP_FAILED)
 
     def init_signals(self) -> None:
@@ -86,15 +87,20 @@ class Worker(GunicornWorker):
         self.log.reopen_files()
         self.orders.output.look_after()
 
+    def tell(self, message: Message) -> None:
+        """Say something to the primary, if it is still there. For any thread."""
+        with contextlib.suppress(ChannelClosed):
+            self._channel.send_surely(encode(message))
+
     def wake(self) -> None:
         """Have the main thread look again. For any thread."""
         os.write(self.PIPE[1], b"w")
 
     def run(self) -> None:
         """Overridden: serve until told to leave."""
-        crew = self._crew
+        crew = Crew(self, self._channel)
         crew.start()
-        crew.tell(Ready())
+        self.tell(Ready())
         waiting = select.poll()
         waiting.register(self.PIPE[0], select.POLLIN)
         while not (crew.retiring and crew.finished()):
@@ -106,18 +112,18 @@ class Worker(GunicornWorker):
             crew.expire(now)
             overdue = crew.end_overdue(time.monotonic_ns())
             if overdue and not crew.retiring:
-                crew.tell(Retiring(overdue, "timeout"))
+                self.tell(Retiring(overdue, "timeout"))
                 crew.retire(final=False)
             if crew.orphaned:
-                self._finish_as_orphan(now)
+                self._finish_as_orphan(crew, now)
             elif not self.alive and not crew.retiring:
-                crew.tell(Retiring("it was asked to by SIGTERM", ""))
+                self.tell(Retiring("it was asked to by SIGTERM", ""))
                 crew.retire(final=False)
 
-    def _finish_as_orphan(self, now: float) -> None:
+    def _finish_as_orphan(self, crew: Crew, now: float) -> None:
         """The primary is gone: nobody else will come; finish what runs, but not for long."""
-        if not self._crew.final:
-            self._crew.retire(final=True)
+        if not crew.final:
+            crew.retire(final=True)
             self._orphan_deadline = now + _ORPHAN_GRACE
         if now >= self._orphan_deadline:
             os._exit(0)

@@ -208,6 +208,8 @@ def check(request: Any) -> None:
         raise InvalidHeader("HOST", req=request)
     if "://" in request.uri and not request.uri.startswith("/"):
         _take_host_of_target(request)
+    if _asks_to_close(request):
+        request.force_close()
 
 
 def _take_host_of_target(request: Any) -> None:
@@ -217,6 +219,16 @@ def _take_host_of_target(request: Any) -> None:
         raise InvalidRequestLine(request.uri)
     others = [field for field in request.headers if field[0] != "HOST"]
     request.headers = [("HOST", host), *others]
+
+
+def _asks_to_close(request: Any) -> bool:
+    """Whether ``close`` is among the connection options (section 9.6); gunicorn reads but one."""
+    return any(
+        option.strip(" \t").lower() == "close"
+        for name, value in request.headers
+        if name == "CONNECTION"
+        for option in value.split(",")
+    )
 
 
 def _is_list_of_tokens(value: str) -> bool:
@@ -272,6 +284,8 @@ class ChunkScanner:
 
     _MOST_LINE = 8192
     _MOST_TRAILERS = 64 * 1024
+    _MOST_EXCESS = 16 * 1024
+    """Bytes of chunk extensions that no data makes up for; see `_exceeds`."""
     _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]+)" + CHUNK_EXT_RE.pattern + rb"\r\n")
 
     def __init__(self) -> None:
@@ -281,6 +295,7 @@ class ChunkScanner:
         """Bytes of the current chunk that have not come yet."""
         self._line = b""
         self._trailers = 0
+        self._excess = 0
 
     def feed(self, data: bytes) -> int:
         """How many of ``data``'s bytes belong to the body."""
@@ -299,7 +314,7 @@ class ChunkScanner:
         self._line += data[start : end or len(data)]
         if end:
             line, self._line = self._line, b""
-            self.done = not self._goes_on_after(line)
+            self.done = len(line) > self._MOST_LINE or not self._goes_on_after(line)
         elif self._place is _Place.DATA_END:
             self.done = self._line != b"\r"
         else:
@@ -317,7 +332,16 @@ class ChunkScanner:
         size = self._SIZE_LINE.fullmatch(line)
         self._left = int(size[1], 16) if size else 0
         self._place = _Place.DATA_END if self._left else _Place.TRAILERS
-        return bool(size)
+        return bool(size) and not self._exceeds(len(line))
+
+    def _exceeds(self, line: int) -> bool:
+        """Whether too much of the body is not data (section 7.1.1), by the rule of Go's net/http.
+
+        A chunk may have 16 bytes of framing and twice as much as its data; what
+        is beyond that adds up.
+        """
+        self._excess = max(0, self._excess + line - 16 - 2 * self._left)
+        return self._excess > self._MOST_EXCESS
 
 
 __all__ = [

@@ -46,6 +46,7 @@ class Response(GunicornResponse):
         self._pad = pad
         self._collected: list[bytes] = []
         self._start = conn.written
+        self._ended = False
 
     def process_headers(self, headers: list[tuple[str, str]]) -> None:
         """As gunicorn's, but an app's ``Connection: close`` is honoured.
@@ -64,7 +65,9 @@ class Response(GunicornResponse):
         """Overridden: the head waits for the body."""
         if self.headers_sent:
             return
-        lines = [*self.default_headers(), *(f"{key}: {value}\r\n" for key, value in self.headers)]
+        first = self._status_line()
+        _, *defaults = self.default_headers()
+        lines = [first, *defaults, *(f"{key}: {value}\r\n" for key, value in self.headers)]
         lines.append("\r\n")
         self._collected.append(util.to_bytestring("".join(lines), "latin-1"))
         self.headers_sent = True
@@ -94,6 +97,7 @@ class Response(GunicornResponse):
             self._collected.append(b"0\r\n\r\n")
         if self._collected:
             self._send_last()
+        self._ended = True
 
     def sendfile(self, respiter: FileWrapper) -> bool:
         """Overridden: what the client does not take at once is left to the event loop."""
@@ -124,12 +128,37 @@ class Response(GunicornResponse):
     @property
     def begun(self) -> bool:
         """Whether a part of it has been handed to the connection."""
-        return self._conn.written != self._start or bool(self._conn.outgoing)
+        return self._ended or self._conn.written != self._start or bool(self._conn.outgoing)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of it has been handed to the connection."""
+        announced = self.response_length
+        filled = announced is not None and self.begun and self.sent >= announced
+        return (filled or self._ended) and not self.short()
+
+    def mark_sent(self) -> None:
+        """Someone else has sent all of it: nothing that the app still does becomes a byte."""
+        self.headers_sent = True
+        self.sent = self.response_length or 0
+        self._ended = True
 
     def short(self) -> bool:
         """Whether the app sent less than it had announced."""
         announced = self.response_length
         return announced is not None and not self._omits_body and self.sent < announced
+
+    def _status_line(self) -> str:
+        """As RFC 9112 section 4 has it; gunicorn's is less strict.
+
+        Its version is never one that is not spoken here, and a status without a
+        reason keeps its space.
+        """
+        if self.status is None:
+            raise RuntimeError("the app has not called start_response()")
+        major, minor = min(self.req.version, (1, 1))
+        space = "" if " " in self.status else " "
+        return f"HTTP/{major}.{minor} {self.status}{space}\r\n"
 
     def _send_last(self) -> None:
         data = self._take()
@@ -220,3 +249,9 @@ def error_page(write: Callable[[Captured], None]) -> bytes:
     with contextlib.suppress(OSError):
         write(page)
     return page.data
+
+
+def dated(page: bytes) -> bytes:
+    """A response with the Date that RFC 9110 section 6.6.1 asks for in every 4xx."""
+    first, end, rest = page.partition(b"\r\n")
+    return page and b"".join((first, end, f"Date: {util.http_date()}\r\n".encode(), rest))

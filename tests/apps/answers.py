@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 Start = Callable[..., Callable[[bytes], None]]
+Hint = Callable[[list[tuple[str, str]]], None]
 
 _DIFFERS = {"REMOTE_PORT", "SERVER_PORT", "launcher.worker_id", "launcher.worker_slot"}
 
@@ -44,9 +46,18 @@ class Closing:
         """Nothing; but it is there to be called."""
 
 
+class FailsToClose(Closing):
+    """An iterable whose close() raises."""
+
+    def close(self) -> None:
+        raise RuntimeError("the app failed to clean up")
+
+
 def app(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
     body = seen(environ)
     kind = environ.get("HTTP_X_ANSWER", "plain")
+    if kind in WITH_HINTS:
+        return WITH_HINTS[kind](body, start, environ["wsgi.early_hints"])
     return ANSWERS.get(kind, plain)(body, start)
 
 
@@ -215,6 +226,100 @@ def exits(_body: bytes, _start: Start) -> Iterable[bytes]:
     raise SystemExit(3)
 
 
+def is_cancelled(_body: bytes, _start: Start) -> Iterable[bytes]:
+    raise asyncio.CancelledError
+
+
+def used_the_socket(_body: bytes, _start: Start) -> Iterable[bytes]:
+    raise StopIteration
+
+
+# Apps that go on when all that they announced is sent
+
+
+def raises_behind_the_body(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", fields(body))
+    yield body
+    raise RuntimeError("the app failed")
+
+
+def is_cancelled_behind_the_body(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", fields(body))
+    yield body
+    raise asyncio.CancelledError
+
+
+def fails_to_close(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", fields(body))
+    return FailsToClose([body])
+
+
+def fails_to_close_chunks(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", [])
+    return FailsToClose([body])
+
+
+def fails_to_close_too_short(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", fields(body))
+    return FailsToClose([body[:-3]])
+
+
+def writes_behind_the_body(body: bytes, start: Start) -> Iterable[bytes]:
+    write = start("200 OK", fields(body))
+    yield body
+    write(b"more")
+
+
+def starts_behind_the_body(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", fields(body))
+    yield body
+    start("200 OK", fields(body))
+    yield body
+
+
+def replaces_behind_the_body(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", fields(body))
+    yield body
+    try:
+        raise RuntimeError("too late")
+    except RuntimeError as error:
+        start("500 Oh", fields(body), (RuntimeError, error, None))
+    yield body
+
+
+def text_behind_the_body(body: bytes, start: Start) -> Iterable[Any]:
+    start("200 OK", fields(body))
+    return [body, "more"]
+
+
+def nothing_behind_the_body(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", fields(body))
+    return [body, b"", b""]
+
+
+def hints(body: bytes, start: Start, hint: Hint) -> Iterable[bytes]:
+    hint([("Link", "</style.css>; rel=preload")])
+    start("200 OK", fields(body))
+    return [body]
+
+
+def hints_between(body: bytes, start: Start, hint: Hint) -> Iterable[bytes]:
+    start("200 OK", fields(body))
+    hint([("Link", "</style.css>; rel=preload")])
+    return [body]
+
+
+def hints_behind_the_body(body: bytes, start: Start, hint: Hint) -> Iterable[bytes]:
+    start("200 OK", fields(body))
+    yield body
+    hint([("Link", "</style.css>; rel=preload")])
+
+
+def hints_and_raises(_body: bytes, _start: Start, hint: Hint) -> Iterable[bytes]:
+    hint([("Link", "</style.css>; rel=preload")])
+    raise RuntimeError("the app failed")
+
+
 ANSWERS: dict[str, Callable[[bytes, Start], Iterable[Any]]] = {
     function.__name__: function
     for function in (
@@ -250,5 +355,25 @@ ANSWERS: dict[str, Callable[[bytes, Start], Iterable[Any]]] = {
         raises_after_start,
         raises_connection_error,
         exits,
+        is_cancelled,
+        used_the_socket,
+        raises_behind_the_body,
+        is_cancelled_behind_the_body,
+        fails_to_close,
+        fails_to_close_chunks,
+        fails_to_close_too_short,
+        writes_behind_the_body,
+        starts_behind_the_body,
+        replaces_behind_the_body,
+        text_behind_the_body,
+        nothing_behind_the_body,
     )
 }
+
+WITH_HINTS: dict[str, Callable[[bytes, Start, Hint], Iterable[bytes]]] = {
+    function.__name__: function
+    for function in (hints, hints_between, hints_behind_the_body, hints_and_raises)
+}
+
+KINDS = (*ANSWERS, *WITH_HINTS)
+"""Everything that ``X-Answer`` can ask for."""

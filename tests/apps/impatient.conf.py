@@ -1,5 +1,5 @@
 """gunicorn's configuration for tests of what happens when a client takes too long."""
 
-from launcher.worker.crew import Crew, Patience
+from launcher.worker.service import Patience, Service
 
-Crew.patience = Patience(head=1.0, body=1.0, slowest=1e6, linger=1.0)
+Service.patience = Patience(head=1.0, body=1.0, slowest=1e6, linger=1.0)

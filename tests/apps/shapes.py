@@ -156,6 +156,18 @@ def fail_late(environ: Environ, start: Start) -> Iterable[bytes]:
     return Pieces("/fail-late", pieces())
 
 
+def fail_behind(environ: Environ, start: Start) -> Iterable[bytes]:
+    """After the whole body, of which the client may not have taken much."""
+    size = size_of(environ)
+
+    def pieces() -> Iterator[bytes]:
+        yield b"x" * size
+        raise RuntimeError("behind the last byte")
+
+    start("200 OK", [("Content-Length", str(size))])
+    return Pieces("/fail-behind", pieces())
+
+
 def second_thoughts(environ: Environ, start: Start) -> Iterable[bytes]:
     """Another head, which PEP 3333 allows with exc_info while nothing is sent."""
     start("200 OK", [("X-First", "1")])
@@ -197,6 +209,13 @@ def file(environ: Environ, start: Start) -> Iterable[bytes]:
     return wrapped
 
 
+def take_over(environ: Environ, start: Start) -> Iterable[bytes]:
+    """Talk on the socket itself, and close it: Flask-Sock does, in another thread."""
+    with environ["gunicorn.socket"] as sock:
+        sock.sendall(b"HTTP/1.1 101 Switching Protocols\r\n\r\nbye")
+    raise StopIteration
+
+
 SHAPES: dict[str, Callable[[Environ, Start], Iterable[bytes]]] = {
     "/told": told,
     "/upload": upload,
@@ -216,9 +235,11 @@ SHAPES: dict[str, Callable[[Environ, Start], Iterable[bytes]]] = {
     "/reset": fail_with(ConnectionResetError("the app's own")),
     "/fail-early": fail_early,
     "/fail-late": fail_late,
+    "/fail-behind": fail_behind,
     "/second-thoughts": second_thoughts,
     "/too-late": too_late,
     "/hints": hints,
+    "/take-over": take_over,
     "/file": file,
 }
 

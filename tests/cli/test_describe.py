@@ -8,7 +8,7 @@ import os
 import signal
 from typing import Any
 
-from tests.cli.tools import Console, settled
+from tests.cli.tools import Console, ask, settled
 from tests.support import eventually
 
 PORT = ("-p", "0")
@@ -98,18 +98,13 @@ def test_several(console: Console) -> None:
 
 def test_requests_per_second(console: Console) -> None:
     console.ok("start", "web:app", "-w", "1", *PORT)
+    address = console.list()["web"]["bind"][0]
     for _ in range(20):
-        console_ask(console)
+        ask(address)
     found = eventually(lambda: _rate(console))
     assert 0 < found["requests_per_second"] <= 20
     (rate,) = [line.split()[-1] for line in console.ok("list").splitlines()[1:]]
     assert float(rate) >= 0
-
-
-def console_ask(console: Console) -> None:
-    from tests.cli.tools import ask
-
-    ask(console.list()["web"]["bind"][0])
 
 
 def _rate(console: Console) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -17,6 +18,8 @@ from tests.cli.tools import Console, settled
 ENDLESS = ("run", "monit", "-f", "--follow")
 """Words of examples that go on until somebody ends them."""
 
+WEB = ("web:app", "-w", "1", "-p", "0")
+
 
 def examples(help_text: str) -> list[str]:
     """The command lines after "Example": all of the line, without what introduces it."""
@@ -24,13 +27,27 @@ def examples(help_text: str) -> list[str]:
     return [" ".join(each.split()) for each in found]
 
 
-@pytest.fixture
-def prepared(console: Console) -> Console:
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     """A project as the examples have it: an app ``myapp``, a cluster ``web``, a saved set."""
+    place = tmp_path_factory.mktemp("examples")
+    (place / "project").mkdir()
+    console = Console(place / "project", place / "home")
     console.write("myapp.py", "from web import app\n")
-    console.ok("start", "web:app", "-w", "1", "-p", "0")
+    console.ok("start", *WEB)
     console.ok("save")
-    return console
+    yield console
+    console.close()
+
+
+@pytest.fixture
+def prepared(project: Console) -> Console:
+    """The project as it was in the beginning, whatever the example before has done to it."""
+    if not project.primary("web"):
+        project.ok("start", *WEB)
+    if project.primary("myapp"):
+        project.ok("delete", "myapp")
+    return project
 
 
 @pytest.mark.parametrize("command", COMMANDS)

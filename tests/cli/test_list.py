@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pty
 import selectors
-import statistics
 import subprocess
 import sys
 import time
@@ -118,10 +117,11 @@ def test_twenty_clusters_are_listed_quickly(console: Console) -> None:
     with stand_ins(console.home, [f"web{i:02}" for i in range(20)]):
         assert len(console.ok("list").splitlines()) == 21
         version, listing = [], []
-        for _ in range(5):  # alternately, so that a busy machine slows both
+        for _ in range(7):  # alternately, so that a busy machine slows both
             version.append(_seconds(console, "--version"))
             listing.append(_seconds(console, "list"))
-    assert statistics.median(listing) < 1.5 * statistics.median(version) + 0.3
+    # The quickest of each: what comes on top is other processes' work.
+    assert min(listing) < 1.5 * min(version) + 0.3
 
 
 def _seconds(console: Console, *arguments: str) -> float:

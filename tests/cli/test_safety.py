@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -13,12 +14,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from launcher.control.client import call
 from launcher.home import Home
+from launcher.settings import Settings
 from tests.cli.tools import Console, told
+from tests.support import eventually
 
 PORT = ("-p", "0")
 NOBODY = 65534
@@ -118,6 +122,8 @@ def test_a_state_folder_that_others_can_write_is_refused(console: Console, mode:
         ("web/logs", ["start", "web:app"]),
         (".saved.json", ["save", "--force"]),
         (".saved.json.new", ["save", "--force"]),
+        (".saved-before.json", ["save", "--force"]),
+        (".saved-before.json", ["resurrect"]),
         (".saved.json", ["resurrect"]),
         ("web", ["stop", "web"]),
         ("web", ["delete", "web"]),
@@ -136,11 +142,14 @@ def test_a_planted_symlink_is_refused_and_its_target_unchanged(
     else:
         target.write_text("as it was")
     before = snapshot(target)
+    if command[0] == "save":
+        console.ok("save", "--force")  # so that this one has a set to put aside
     link = console.home if place == "." else console.home / place
     link.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     for folder in (link.parent, console.home):
         if folder.exists() and console.home in (folder, *folder.parents):
             folder.chmod(0o700)
+    link.unlink(missing_ok=True)
     link.symlink_to(target)
     done = console(*command, *(PORT if command[0] == "start" else ()))
     told(done)
@@ -176,10 +185,11 @@ def test_a_value_of_the_environment_is_in_no_output_and_no_file(console: Console
     assert {str(answer[name])[:6] for name in ("FROM_FILE", "TABLE", "SHELL_VALUE")} == {"canary"}
     run("reload", "--update-env", "web", MORE="canary-more")
     assert console.ask("web", "MORE")["MORE"] == "canary-more"
-    for verb in ("status", "describe"):
+    for verb in ("status", "describe", "activity"):
         with Home.open({"LAUNCHER_HOME": str(console.home)}) as home:
             outputs.append(json.dumps(call(home, "web", verb, timeout=5)))
-    for command in ("list", "list --json", "describe web", "describe web --json", "save"):
+    shown = ("list", "list --json", "describe web", "describe web --json", "monit --once")
+    for command in (*shown, "logs", "logs --json", "save", "reopen web"):
         run(*command.split())
     run("scale", "web", "2")
     run("start")
@@ -238,6 +248,61 @@ def test_nothing_that_an_app_or_a_file_says_can_steer_the_terminal(console: Cons
         assert not CONTROLS.search(done.stdout + done.stderr), done
 
 
+CHATTY = """
+import os, time
+
+TOLD = ("PATH_INFO", "HTTP_USER_AGENT", "HTTP_REFERER", "HTTP_X_FORWARDED_FOR")
+
+def app(environ, start_response):
+    print("said by the app:", *[environ.get(name) for name in TOLD])
+    while environ["PATH_INFO"].startswith("/wait") and not os.path.exists("go"):
+        time.sleep(0.005)
+    start_response("200 OK", [("Content-Length", "2")])
+    return [b"ok"]
+"""
+
+
+def test_nothing_that_a_client_sends_can_either(console: Console) -> None:
+    evil = "\x1b]0;owned\x07\x1b[2J\x9b31m\x7f\u202e\r\u2066"
+    shy = "\x9b31m\u202e\u2066"  # what gunicorn lets through in a field
+    target = f"{quote(evil)}in-path?{quote(evil)}in-query"
+    user = base64.b64encode(f"{evil}as-user:x".encode()).decode()
+    fields = [
+        f"User-Agent: {shy}as-agent",
+        f"Referer: {shy}as-referer",
+        f"X-Forwarded-For: {shy}as-forwarded",
+        f"Authorization: Basic {user}",
+    ]
+    requests = [
+        *(f"GET /{target} HTTP/1.1\r\nHost: x\r\n{field}" for field in fields),
+        f"GET /{evil} HTTP/1.1\r\nHost: x",
+        f"GET / HTTP/1.1\r\nHost: x\r\nX{evil}: y",
+    ]
+    console.write("web.py", CHATTY)
+    console.ok("start", "web:app", "-w", "1", "--access-log", *PORT)
+    host, _, port = console.list()["web"]["bind"][0].rpartition(":")
+    for request in requests:
+        with socket.create_connection((host, int(port)), 30) as client:
+            client.sendall(f"{request}\r\nConnection: close\r\n\r\n".encode())
+            while client.recv(65536):
+                pass
+    with socket.create_connection((host, int(port)), 30) as client:
+        client.sendall(f"GET /wait{target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        eventually(lambda: "GET /wait" in console.ok("monit", "--once"))
+        shown = ["list", "describe web", "logs -n 99", "monit --once", "monit web --once"]
+        shown += ["list --json", "describe web --json", "logs --json -n 99"]
+        outputs = {each: console(*each.split()) for each in shown}
+        (console.folder / "go").touch()
+        assert client.recv(65536)
+    # The control samples: it is in the file as it was sent, and all of it was to be shown.
+    assert b"\x1b]0;owned\x07" in (console.home / "web" / "logs" / "0.log").read_bytes()
+    places = ["in-path", "in-query", "as-agent", "as-referer", "as-forwarded", "as-user"]
+    assert [each for each in places if each not in outputs["logs -n 99"].stdout] == []
+    for command, done in outputs.items():
+        assert (done.returncode, done.stderr) == (0, ""), command
+        assert not CONTROLS.search(done.stdout), (command, done)
+
+
 # Primaries that do not answer
 
 
@@ -252,13 +317,15 @@ def test_every_command_ends_within_its_deadline_when_the_primary_is_stopped(
     silent = f"cluster 'shop' (pid {pid}) does not answer within 5 s"
     silent += f": it was stopped by a signal: kill -CONT {pid}"
     commands = ["start", "reload shop", "restart shop", "scale shop 2", "reset shop"]
-    commands += ["signal shop USR2", "stop shop", "delete shop"]
+    commands += ["signal shop USR2", "stop shop", "delete shop", "reopen shop"]
     begun = time.monotonic()
     running = {command: console.popen(*command.split()) for command in commands}
-    quick = {each: console.popen(*each.split()) for each in ("describe shop", "list", "save")}
+    others = ("describe shop", "list", "save", "logs shop", "monit shop --once")
+    quick = {each: console.popen(*each.split()) for each in others}
     running_one = console.popen("start", "web:app", "-n", "shop")
     ended = {name: _end(each) for name, each in running.items()}
     rest = {name: _end(each) for name, each in quick.items()}
+    assert console.ok("flush", "shop") == "flushed shop\n"
     assert "is already running" in running_one.communicate(timeout=60)[1]
     took = time.monotonic() - begun
     # Those that gave up are not served any more.
@@ -267,13 +334,32 @@ def test_every_command_ends_within_its_deadline_when_the_primary_is_stopped(
     assert {name: (err, status) for name, (_, err, status) in ended.items()} == dict.fromkeys(
         commands, failed
     )
-    assert rest["describe shop"][2] == 1
-    assert "does not answer within 2 s" in rest["describe shop"][1]
+    for command in ("describe shop", "monit shop --once"):
+        assert rest[command][2] == 1
+        assert "does not answer within 2 s" in rest[command][1]
+    assert "'shop' is ready" in rest["logs shop"][0]
     assert rest["list"][2] == 0
     assert "error: cluster 'shop'" in rest["list"][0]
     assert (rest["save"][0], rest["save"][2]) == ("saved 1 cluster: shop\n", 0)
     assert took < 40, "all of them at once, on a busy machine"
     assert console.list()["shop"]["status"] == "online"
+
+
+def test_every_command_tells_that_a_cluster_does_not_run(console: Console) -> None:
+    with Home.open(console.environ) as home, home.claim("web") as folder:
+        folder.write_app_json(Settings(name="web").to_json())
+    console.write("web.py", "import nowhere\n")
+    told = "cluster 'web' is not running"
+    for command in ("reload", "restart", "reset", "reopen", "scale", "signal", "stop"):
+        more = {"scale": ["2"], "signal": ["USR2"]}.get(command, [])
+        hint = "nothing to do" if command == "stop" else "start it: python -m launcher start web"
+        assert console.refused(command, "web", *more) == f"{told}: {hint}"
+    assert console.refused("logs", "web") == "no log files: web"
+    assert console.refused("flush", "web") == "no log files: web"
+    assert console.refused("save") == "no cluster is running: nothing saved (--force saves that)"
+    for shown in ("list", "describe web", "monit web --once"):
+        assert "stopped" in console.ok(*shown.split())
+    assert console.ok("delete", "web") == "deleted web\n"
 
 
 def _end(process: subprocess.Popen[str]) -> tuple[str, str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -18,7 +19,7 @@ PORT = ("-p", "0")
 
 def test_it_returns_when_the_cluster_is_ready_and_detached(console: Console) -> None:
     line = console.ok("start", "web:app", "-w", "2", *PORT)
-    status = console.list()["web"]
+    (status,) = json.loads(console.ok("list", "--json"))
     assert line == f"started web (pid {status['pid']}): {status['bind'][0]}, 2 workers\n"
     assert [worker["status"] for worker in status["workers"]] == ["online", "online"]
     assert ask(status["bind"][0])["id"] in (1, 2)
@@ -92,6 +93,27 @@ def test_an_interrupted_start_leaves_nothing(console: Console) -> None:
     assert list(console.home.iterdir()) == []
 
 
+def test_one_that_has_to_be_killed_leaves_all_as_it_was(console: Console) -> None:
+    console.ok("start", "web:app", "-w", "1", *PORT)
+    console.ok("stop", "web")
+    before = console.describe("web")["configuration"]
+    console.write("web.py", "import time\ntime.sleep(60)\n")
+    begun = [console.popen("start", "web", "-w", "3")]
+    begun += [console.popen("start", "web:app", "-n", "new", *PORT)]
+    for name in ("web", "new"):
+        eventually(lambda name=name: console.list()[name]["status"] == "launching")  # type: ignore[misc]
+        pid = console.primary(name)
+        assert pid
+        os.kill(pid, signal.SIGSTOP)
+    for each in begun:
+        each.send_signal(signal.SIGINT)
+    for each in begun:
+        assert each.communicate(timeout=30)[1] == "launcher: interrupted\n"
+        assert each.returncode == 130
+    assert [path.name for path in console.home.iterdir()] == ["web"]
+    assert console.describe("web")["configuration"] == before
+
+
 def test_a_port_in_use(console: Console) -> None:
     console.ok("start", "web:app", *PORT)
     address = console.list()["web"]["bind"][0]
@@ -148,18 +170,57 @@ def test_two_apps_cannot_share_an_address(console: Console) -> None:
     assert console.list() == {}
 
 
+def race(console: Console, count: int) -> list[tuple[str, str, int]]:
+    """What becomes of so many ``start``s of one name at once; each has another backlog."""
+    options = [("-w", "1", "--backlog", str(100 + number), *PORT) for number in range(count)]
+    racing = [console.popen("start", "web:app", *each) for each in options]
+    return [(*process.communicate(timeout=60), process.returncode) for process in racing]
+
+
+def lost(out: str, err: str, status: int) -> bool:
+    """Whether it is a ``start`` that another one came before, and says so."""
+    told = err.startswith("launcher: cluster 'web' is already running (pid ")
+    return (out, told, status) == ("", True, 1)
+
+
 def test_of_racing_starts_exactly_one_wins(console: Console) -> None:
     for _ in range(20):
-        racing = [console.popen("start", "web:app", "-w", "1", *PORT) for _ in range(5)]
-        ended = [(*process.communicate(timeout=60), process.returncode) for process in racing]
-        assert sorted(status for _, _, status in ended) == [0, 1, 1, 1, 1]
-        for out, err, status in ended:
-            if status:
-                assert out == ""
-                assert err.startswith("launcher: cluster 'web' is already running (pid ")
-        (winner,) = [out for out, _, status in ended if status == 0]
-        assert winner.startswith(f"started web (pid {console.primary('web')})")
+        ended = race(console, 5)
+        ((winner, (out, err, status)),) = [
+            (number, each) for number, each in enumerate(ended) if not lost(*each)
+        ]
+        assert (err, status) == ("", 0)
+        assert out.startswith(f"started web (pid {console.primary('web')})")
+        # Its own settings, and a socket that answers: no loser has put its files there.
+        assert json.loads((console.home / "web" / "app.json").read_text())["backlog"] == (
+            100 + winner
+        )
         assert console.ok("delete", "web") == "deleted web\n"
+
+
+def test_starts_that_come_too_late_touch_no_file(console: Console) -> None:
+    console.ok("start", "web:app", "-w", "1", *PORT)
+    before = files(console.home)
+    assert {"lock", "app.json", "control.sock", "primary.log", "0.log"} <= {
+        Path(path).name for path in before
+    }
+    assert all(lost(*each) for each in race(console, 3))
+    assert files(console.home) == before
+    assert console.ask("web")["id"] == 1
+
+
+def files(folder: Path) -> dict[str, tuple[int, int, int, bytes]]:
+    """Everything there: which file it is, when it was changed last, what is in it."""
+    return {
+        str(path): (status.st_ino, status.st_mtime_ns, status.st_mode, content(path))
+        for path in folder.rglob("*")
+        for status in (path.lstat(),)
+    }
+
+
+def content(path: Path) -> bytes:
+    """What is in a file; nothing is in a folder or a socket."""
+    return path.read_bytes() if path.is_file() else b""
 
 
 def test_a_stale_folder_whose_pid_is_somebody_elses(console: Console) -> None:

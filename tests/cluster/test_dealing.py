@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from launcher.policy.scheduling import LONG
 from tests.cluster.tools import Address, Request, ask, get, worker_of
 from tests.support import Cluster, StartCluster, eventually
 
@@ -76,8 +77,11 @@ def test_a_connection_that_is_kept_stays_with_its_worker(start_cluster: StartClu
     assert len(ids) == 1
 
 
-def test_nobody_waits_behind_a_busy_worker(start_cluster: StartCluster) -> None:
-    cluster = start_cluster("echo:app", "-w", "2", "--threads", "1").ready()
+@pytest.mark.parametrize("options", [(), ("--health-path", "/clustered")])
+def test_nobody_waits_behind_a_busy_worker(
+    start_cluster: StartCluster, options: tuple[str, ...]
+) -> None:
+    cluster = start_cluster("echo:app", "-w", "2", "--threads", "1", *options).ready()
     address = cluster.address
     with Request(address, "/sleep/2.0") as slow:
         (busy,) = eventually(lambda: busy_workers(cluster))
@@ -94,6 +98,8 @@ def test_nobody_waits_behind_a_busy_worker_when_all_come_at_once(
     address = cluster.address
     with ExitStack() as stack:
         busy = occupied(cluster, address, stack)
+        begun = time.monotonic()
+        eventually(lambda: time.monotonic() > begun + 2 * LONG)
         requests = [stack.enter_context(Request(address)) for _ in range(20)]
         ids = [worker_of(request.reply()) for request in requests]
         assert busy_workers(cluster) == {busy: 1}, "the 20 answers came while it was busy"

@@ -1,18 +1,15 @@
-"""What a cluster costs when it does nothing, and how soon it serves: stated limits."""
+"""What a cluster costs when it does nothing: stated limits."""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from tests.cluster.tools import ask, cpu_seconds, free_port, resident_bytes, session
-from tests.support import ROOT, Cluster, StartCluster, alive, children, eventually
+from tests.cluster.tools import ask, cpu_seconds, resident_bytes
+from tests.support import Cluster, StartCluster, children, eventually
 
 WATCHED = 5.0
 
@@ -61,50 +58,3 @@ def test_dead_workers_and_closed_connections_leave_no_descriptors_behind(
 
 def ids_are(cluster: Cluster, ids: set[int]) -> bool:
     return {worker["id"] for worker in cluster.workers()} == ids
-
-
-GUNICORN = "-m", "gunicorn", "--preload", "--workers", "2", "--threads", "4"
-TRIES = 3
-
-
-def seconds_to_serve(command: Sequence[str], port: int, home: Path) -> float:
-    """From the start of a server to its first answer."""
-    begun = time.monotonic()
-    process = subprocess.Popen(
-        [sys.executable, *command],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "LAUNCHER_HOME": str(home)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        eventually(lambda: answers(("127.0.0.1", port)), within=30)
-        return time.monotonic() - begun
-    finally:
-        left = session(process.pid)
-        process.terminate()
-        process.wait(30)
-        eventually(lambda: not any(map(alive, left)), within=30)
-
-
-def answers(address: tuple[str, int]) -> bool:
-    """Whether a request is answered; one that is only accepted waits for its answer."""
-    try:
-        return ask(address) >= 0
-    except EOFError:
-        return False
-
-
-def test_it_serves_its_first_request_about_as_soon_as_gunicorn_alone(tmp_path: Path) -> None:
-    port = free_port()
-    bind = "--bind", f"127.0.0.1:{port}"
-    ours = "-m", "launcher", "run", *bind, "--workers", "2"
-    theirs = *GUNICORN, *bind, "app:create_app()"
-    times = [
-        (seconds_to_serve(ours, port, tmp_path), seconds_to_serve(theirs, port, tmp_path))
-        for _ in range(TRIES)
-    ]
-    fastest, reference = (min(column) for column in zip(*times, strict=True))
-    assert fastest < 1.5 * reference, times

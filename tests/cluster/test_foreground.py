@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -147,7 +148,8 @@ def test_a_systemd_that_is_gone_is_no_reason_to_fail(
 INHERIT = """
 import os, sys
 os.dup2(int(sys.argv[1]), 3)
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="web")
+systemd = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1", "LISTEN_FDNAMES": "web"}
+os.environ.update(systemd, LISTEN_TO="music")
 os.execv(sys.argv[2], sys.argv[2:])
 """
 """Starts a command as systemd does: with a listening socket as descriptor 3."""
@@ -162,7 +164,30 @@ def test_a_socket_that_systemd_passes_is_listened_on(start_cluster: StartCluster
         assert cluster.address == sock.getsockname()
         assert {ask(cluster.address) for _ in range(4)} == {1, 2}
         (environment,) = every_worker(cluster.address, "/environment", 1)
-        assert [key for key in environment if key.startswith("LISTEN_")] == []
+        assert [key for key in environment if key.startswith("LISTEN_")] == ["LISTEN_TO"]
+
+
+def test_a_listener_that_fails_does_not_hold_up_the_primary(start_cluster: StartCluster) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        fd = sock.fileno()
+        cluster = start_cluster("echo:app", "--bind", f"fd://{fd}", pass_fds=(fd,)).ready()
+        sock.shutdown(socket.SHUT_RD)  # whoever else has the socket can do that
+        eventually(lambda: "cannot accept: Invalid argument" in cluster.log)
+        assert cluster.status()["status"] == "online"
+        assert cluster.stop() == 0
+
+
+FEW_DESCRIPTORS = "sh", "-c", 'ulimit -Sn 300 && exec "$@"', "sh"
+
+
+def test_every_process_may_have_as_many_descriptors_as_the_hard_limit_allows(
+    start_cluster: StartCluster,
+) -> None:
+    cluster = start_cluster("echo:app", "-w", "2", prefix=FEW_DESCRIPTORS).ready()
+    limits = {resource.prlimit(pid, resource.RLIMIT_NOFILE) for pid in cluster.pids()}
+    assert len(limits) == 1
+    soft, hard = limits.pop()
+    assert soft == hard > 300
 
 
 # PID 1

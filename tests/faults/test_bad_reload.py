@@ -68,6 +68,18 @@ def test_workers_that_load_for_themselves_are_reloaded_as_safely(
     assert_nothing_lost(books)
 
 
+@pytest.mark.parametrize("preload", ["--preload", "--no-preload"])
+def test_an_error_longer_than_a_message_is_told_in_part(
+    start_cluster: StartCluster, tmp_path: Path, preload: str
+) -> None:
+    site = Site(tmp_path / "site")
+    cluster = start(start_cluster, site.folder, preload)
+    site.deploy('raise RuntimeError("я" * 100_000)\n')
+    with pytest.raises(LauncherError, match="RuntimeError: яя"):
+        control(cluster, "reload")
+    assert get(cluster.address, "/version").text == "first"
+
+
 @pytest.mark.parametrize("how", ["--chdir", "PWD"])
 def test_a_switched_release_folder_is_served_after_reload(
     start_cluster: StartCluster, tmp_path: Path, how: str

@@ -203,6 +203,18 @@ def test_a_get_that_kills_its_worker_costs_two_and_gets_502(
     assert_nothing_lost(books)
 
 
+def test_gets_that_kill_at_the_same_time_cost_two_workers_each_at_most(
+    cluster: Cluster, counts: Path
+) -> None:
+    with ExitStack() as stack:
+        wires = [stack.enter_context(Wire(cluster.address)) for _ in range(4)]
+        for wire in wires:
+            wire.get("/die")
+        assert [wire.reply().status for wire in wires] == [502] * 4
+    assert posts_run(counts)["die"] <= 8
+    eventually(cluster.ready)
+
+
 def test_a_post_that_kills_its_worker_costs_one_and_gets_502(
     cluster: Cluster, counts: Path
 ) -> None:

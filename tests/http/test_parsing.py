@@ -189,6 +189,7 @@ GOOD = [
     b"00005\r\nhello\r\n000\r\n\r\n",
     b"A\r\n0123456789\r\n0;last\r\n\r\n",
     chunked(b"\r\n\r\n", b"0\r\n\r\n"),
+    b"5;a=" + b"b" * 8000 + b"\r\nhello\r\n0\r\n\r\n",
 ]
 
 BAD = [
@@ -209,8 +210,21 @@ BAD = [
     b"5\r\nhello\r\n0\r\nno colon\r\n\r\n",
     b"5\r\nhello\r\n0\r\nHost: b\r\n\r\n",
     b"5" + b";" * 9000,
+    b"5;a=" + b"b" * 9000 + b"\r\nhello\r\n0\r\n\r\n",
+    b"0\r\nX: " + b"y" * 9000 + b"\r\n\r\n",
     b"0\r\n" + b"X: y\r\n" * 20000,
+    (b"1;a=" + b"b" * 1000 + b"\r\nh\r\n") * 18,
 ]
+
+
+def test_extensions_may_be_many_but_not_most_of_a_body() -> None:
+    """A signature for every kilobyte is fine, however many; see `ChunkScanner`."""
+    fine = chunked(*[b"x" * 1000] * 2000, extension=";signature=" + "0" * 64)
+    bytewise = chunked(*[b"x"] * 5000, extension=";a=b")
+    for body in (fine, bytewise):
+        scanner = ChunkScanner()
+        assert scanner.feed(body) == len(body)
+        assert scanner.done
 
 
 def incoming() -> Incoming:

@@ -7,9 +7,11 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from tests.cluster.tools import cpu_seconds
 from tests.http.wire import Wire, chunked, head
 from tests.support import APPS, Cluster, StartCluster, eventually
 
@@ -130,6 +132,20 @@ def test_a_client_that_leaves_in_the_middle_is_not_answered(address: Address, pa
     alive(address)
 
 
+@pytest.mark.parametrize(
+    "part", [b"GET / HT", head("POST", "/", "Content-Length: 5"), b"GET /\r\n\r\n" + b"x" * 9000]
+)
+def test_what_is_left_unread_does_not_destroy_the_response_before_it(
+    address: Address, part: bytes
+) -> None:
+    """Closing with data unread would be a reset, which takes what was sent with it."""
+    with Wire(address, receive_buffer=16 * 1024) as wire:
+        wire.send(head("GET", "/big?size=3000000") + part).finish()
+        alive(address)
+        assert len(wire.hurry().response().body) == 3_000_000
+        assert len(wire.responses()) == (part[-1:] == b"x")
+
+
 # Bodies of every kind, in pieces
 
 
@@ -212,6 +228,7 @@ def test_a_large_upload_from_a_slow_sender_holds_no_thread(address: Address, cod
 def test_idle_and_unfinished_clients_hold_no_thread(address: Address) -> None:
     unfinished = [
         b"",
+        head("GET", "/"),  # answered, and not heard of again
         b"G",
         head("GET", "/")[:-2],
         head("POST", "/upload", "Content-Length: 10"),
@@ -225,6 +242,25 @@ def test_idle_and_unfinished_clients_hold_no_thread(address: Address) -> None:
         alive(address)
     for wire in wires:
         wire.close()
+
+
+def test_unix_sockets_too(start_cluster: StartCluster, tmp_path: Path) -> None:
+    """There the kernel cannot be asked to wait for so many bytes (SO_RCVLOWAT)."""
+    path = str(tmp_path / "socket")
+    cluster = start_cluster("shapes:application", "-w", "1", "--bind", f"unix:{path}").ready()
+    whole = head("POST", "/upload", "Content-Length: 5") + b"hello"
+    with Wire(path) as one, Wire(path) as two, Wire(path) as bystander:
+        for byte in whole[:-1]:
+            one.send(bytes([byte]))
+            assert bystander.ask("/x").text == "/x"
+        two.send(b"GET / HT")
+        assert bystander.ask("/x").text == "/x"
+        pid = cluster.workers()[0]["pid"]
+        before = cpu_seconds(pid)
+        threading.Event().wait(0.5)
+        assert cpu_seconds(pid) - before < 0.2, "it waits, and does not look all the time"
+        assert one.send(whole[-1:]).response().text == digest(b"hello")
+        assert two.send(b"TP/1.1\r\nHost: a\r\n\r\n").response().text == "/"
 
 
 # Deadlines
@@ -248,6 +284,7 @@ def test_a_request_that_is_never_completed_gets_408(impatient: Cluster, part: by
         assert 0.9 < time.monotonic() - began < 5
         assert response.status == 408
         assert response.closes
+        assert "date" in response.fields
         assert wire.is_closed()
 
 

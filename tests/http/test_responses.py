@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.http.wire import Response, Wire, head
-from tests.support import Cluster, StartCluster, eventually
+from tests.support import APPS, Cluster, StartCluster, eventually
 
 Address = tuple[str, int]
 
@@ -162,9 +162,12 @@ def test_more_than_announced_is_cut_off(address: Address) -> None:
 
 @pytest.mark.parametrize("path", ["/fail", "/exit", "/cancelled", "/reset", "/fail-early"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
-def test_a_failure_before_the_first_byte_is_a_500(address: Address, path: str, method: str) -> None:
-    for _ in range(3):  # the only thread survives it
-        response = ask(address, path, "Content-Length: 0", method=method)
+@pytest.mark.parametrize("field", ["Accept: */*", "Content-Length: 0"])
+def test_a_failure_before_the_first_byte_is_a_500(
+    address: Address, path: str, method: str, field: str
+) -> None:
+    for _ in range(3):  # the only thread survives it, with the hot path and without
+        response = ask(address, path, field, method=method)
         assert response.status == 500
         assert response.closes
 
@@ -176,6 +179,21 @@ def test_a_failure_in_the_middle_cuts_the_connection(address: Address, path: str
         assert wire.get(path).line() == b"HTTP/1.1 200 OK"
         assert wire.is_cut()
     assert path.partition("?")[0] in closed(address)
+
+
+@pytest.mark.parametrize("field", ["Accept: */*", "Content-Length: 0"])
+@pytest.mark.parametrize("size", [5, 50_000_000])
+def test_a_failure_behind_the_last_byte_costs_the_connection_only(
+    address: Address, size: int, field: str
+) -> None:
+    """The response is whole, and nothing comes behind it; with the hot path and without."""
+    with Wire(address, receive_buffer=SMALL_WINDOW) as slow:
+        slow.get(f"/fail-behind?size={size}", field)
+        assert ask(address, "/meanwhile").text == "/meanwhile"
+        response = slow.get("/never").hurry().response()
+        assert (response.status, len(response.body)) == (200, size)
+        assert slow.is_closed()
+    assert "/fail-behind" in closed(address)
 
 
 def test_a_second_head_replaces_the_first_while_nothing_is_sent(address: Address) -> None:
@@ -225,6 +243,18 @@ def test_many_slow_readers_at_once(address: Address) -> None:
     for wire in wires:
         assert len(wire.hurry().response().body) == 3_000_000
         wire.close()
+
+
+def test_a_reader_that_has_stopped_is_cut(start_cluster: StartCluster) -> None:
+    """What waits for it is not kept for ever. The cut tells it that there was more."""
+    arguments = ("shapes:application", "-w", "1", "--threads", "1", "--gunicorn-config")
+    cluster = start_cluster(*arguments, str(APPS / "impatient.conf.py")).ready()
+    for path in ("/big?size=50000000", "/stream?count=500&size=100000"):
+        with Wire(cluster.address, receive_buffer=SMALL_WINDOW) as stopped:
+            assert stopped.get(path).line() == b"HTTP/1.1 200 OK"
+            assert ask(cluster.address, "/meanwhile").text == "/meanwhile"
+            eventually(lambda: cluster.status()["connections"] == 0)
+            assert stopped.is_cut()
 
 
 # Files

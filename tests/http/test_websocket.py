@@ -103,6 +103,18 @@ def test_an_upgrade_that_the_app_does_not_take_is_a_request_like_others(cluster:
             assert wire.ask("/plain", *fields).text == "plain"
 
 
+def test_an_app_may_close_the_socket_itself(start_cluster: StartCluster) -> None:
+    """What it closes is its own: the connection still ends in order, and no other with it."""
+    cluster = start_cluster("shapes:application", "-w", "1", "--threads", "1").ready()
+    for _ in range(20):
+        with Wire(cluster.address) as wire, Wire(cluster.address) as other:
+            assert wire.ask("/take-over", *UPGRADE).status == 101
+            assert other.ask("/x").text == "/x"
+            assert wire.rest() == b"bye"
+            assert other.ask("/x").text == "/x"
+    eventually(lambda: cluster.status()["connections"] == 0)
+
+
 def test_it_goes_on_while_the_cluster_stops(start_cluster: StartCluster) -> None:
     cluster = start_cluster("views:app", "-w", "1").ready()
     with connected(cluster) as client:

@@ -16,6 +16,10 @@ class NotAResponse(AssertionError):
     """The server sent something that is no HTTP/1.1 response."""
 
 
+class Unanswered(EOFError):
+    """The server has closed after an interim response."""
+
+
 @dataclass(frozen=True)
 class Response:
     """One whole response. ``fields`` have lower-case names; ``interim`` are the 1xx before it."""
@@ -117,15 +121,20 @@ class Wire:
             if status >= 200 or status == 101:
                 break
             interim.append(status)
+            if not self._received and not self._more():
+                raise Unanswered(f"nothing after {interim}")
         has_body = method != "HEAD" and status not in (101, 204, 304)
         body = self._body(fields) if has_body else b""
         return Response(version, status, fields, body, interim)
 
     def responses(self) -> list[Response]:
-        """Every response until the server closes."""
+        """Every response until the server closes. A last ``100 Continue`` alone is none."""
         found = []
         while self._received or self._more():
-            found.append(self.response())
+            try:
+                found.append(self.response())
+            except Unanswered:
+                break
         return found
 
     def interim(self) -> int:

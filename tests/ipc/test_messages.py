@@ -8,8 +8,8 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from launcher.ipc.channel import MAX_MESSAGE
-from launcher.ipc.messages import Deal, Exited, Failed, Message, Returned, decode, encode
+from launcher.ipc.channel import MAX_DESCRIPTORS, MAX_MESSAGE
+from launcher.ipc.messages import Deal, Deals, Exited, Failed, Message, Returned, decode, encode
 
 KINDS: tuple[type[Any], ...] = get_args(Message)
 
@@ -18,6 +18,7 @@ SAMPLES: dict[Any, list[Any]] = {
     bool: [False, True],
     str: ["", 'naïve "quotes"\n\0 \U0001f600'],
     list[int]: [[], [1, 2**40]],
+    list[Deal]: [[], [Deal(1, 2, 3, 4, 5, False, "::1"), Deal(6, 7, 8, 9, 10, True, "")]],
 }
 """Two values of every type that a field has."""
 
@@ -65,13 +66,20 @@ def test_a_deal_carries_any_address_and_counts_of_64_bits(host: str, port: int) 
         written=2**64 - 2,
         consumed=2**64 - 3,
         listener=65_535,
+        first=True,
         host=host,
         port=port,
     )
-    assert decode(encode(deal)) == deal
+    assert decode(encode(Deals([deal, deal]))) == Deals([deal, deal])
 
 
-@pytest.mark.parametrize("record", [b"", b"?", b"?{}", b"X", b"X{}", b'X{"id": 1', b"X[]", b"D"])
+def test_as_many_deals_fit_a_record_as_descriptors_do() -> None:
+    longest = "2001:db8:1111:2222:3333:4444:255.255.255.255%interface0"
+    deal = Deal(2**64 - 1, 2**64 - 1, 2**64 - 1, 65_535, 65_535, True, longest)
+    assert len(encode(Deals([deal] * MAX_DESCRIPTORS))) < MAX_MESSAGE
+
+
+@pytest.mark.parametrize("record", [b"", b"?", b"?{}", b"X", b"X{}", b'X{"id": 1', b"X[]", b"D\0"])
 def test_what_is_no_message_raises(record: bytes) -> None:
     with pytest.raises((LookupError, ValueError, TypeError, struct.error)):
         decode(record)
@@ -85,6 +93,18 @@ def test_a_worker_can_return_all_its_connections_at_once() -> None:
     message = Returned([*range(2**40, 2**40 + 5000)])
     assert len(encode(message)) < MAX_MESSAGE
     assert decode(encode(message)) == message
+
+
+@pytest.mark.parametrize("letter", ["x", "я", "\U0001f600", "\0", "\udc80", '"'])
+def test_a_text_of_any_length_fits_a_record(letter: str) -> None:
+    message = Failed("it failed", "begins" + letter * 200_000 + "ends")
+    record = encode(message)
+    assert len(record) <= MAX_MESSAGE
+    found = decode(record)
+    assert isinstance(found, Failed)
+    assert found.reason == "it failed"
+    assert found.detail.startswith("begins" + letter)
+    assert found.detail.endswith(letter + "ends")
 
 
 def test_a_long_traceback_fits_a_record() -> None:

@@ -41,6 +41,7 @@ AS_NOTED = Note(
     consumed=33,
     request_length=44,
     response_length=0,
+    thread=0,
 )
 
 
@@ -54,6 +55,31 @@ def board() -> Scoreboard:
     board = Scoreboard(fd, 4)
     os.close(fd)
     return board
+
+
+def test_a_request_that_is_put_off_is_as_if_it_had_not_begun(board: Scoreboard) -> None:
+    row = board.row(0)
+    begin(row)
+    row.pad(0).put_off()
+    assert (row.busy(), row.requests(), row.running(), row.active()) == (0, 0, [], [])
+
+
+def test_a_note_names_its_thread(board: Scoreboard) -> None:
+    row = board.row(0)
+    row.pad(1).sign(4321)
+    begin(row, 1, data=b"x" * 1000)
+    assert [note.thread for note in row.running()] == [4321]
+
+
+def test_all_busy_since_means_every_thread(board: Scoreboard) -> None:
+    row = board.row(0)
+    for thread in range(4):
+        assert not row.all_busy_since(1000)
+        begin(row, thread, now=100 * thread)
+    assert row.all_busy_since(300)
+    assert not row.all_busy_since(299), "the last one has begun later"
+    row.pad(2).end(took=5)
+    assert not row.all_busy_since(1000)
 
 
 def test_a_fresh_row_is_empty(board: Scoreboard) -> None:
@@ -363,7 +389,7 @@ def test_a_process_killed_while_it_begins_and_ends_leaves_readable_notes(
 
 def begun(number: int) -> Note:
     """A note in which every figure tells the same number."""
-    return Note(number, True, number, number, number, number, 0)
+    return Note(number, True, number, number, number, number, 0, 0)
 
 
 def begin_and_end_for_ever(row: Row) -> None:

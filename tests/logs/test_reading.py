@@ -10,6 +10,7 @@ from struct import iter_unpack
 import pytest
 
 from launcher.logs.files import empty
+from launcher.logs.folder import file_name, segments
 from launcher.logs.reading import LONGEST_LINE, Line, LogReader
 from tests.logs.conftest import Folder
 
@@ -246,6 +247,33 @@ def test_a_file_that_logrotate_renamed_is_read_to_its_end(
     os.rename(folder.path / "0.log", folder.path / "0.log-20261122")
     log.append(b"three\n")
     assert by_time(reader.more(folder.fd)) == ["two", "three"]
+
+
+def test_a_rotation_that_begins_while_it_looks_repeats_nothing(
+    folder: Folder, reader: LogReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = folder.log(size=1000, keep=5)
+    for number in range(25):
+        log.append(b"%02d" % number + b"x" * 98 + b"\n")
+    assert folder.names() == ["0.log", "0.log.1", "0.log.2"]
+    assert len(reader.more(folder.fd)) == 25
+
+    def rename(*numbers: int) -> None:
+        for number in numbers:
+            (folder.path / file_name("0", number)).rename(folder.path / file_name("0", number + 1))
+
+    def listed(fd: int) -> dict[str, list[int]]:
+        """What is true no more when it is heard: another process has come half-way."""
+        found = segments(fd)
+        rename(2, 1)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr("launcher.logs.reading.segments", listed)
+        assert reader.more(folder.fd) == []
+    rename(0)
+    log.append(b"25\n")
+    assert texts(reader.more(folder.fd)) == ["25"]
 
 
 def test_nothing_is_opened_but_what_is_a_log_file(folder: Folder, reader: LogReader) -> None:

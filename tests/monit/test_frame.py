@@ -132,6 +132,20 @@ def test_how_the_requests_have_been() -> None:
     )
 
 
+def test_what_stands_on_the_left_does_not_colour_what_is_beside_it() -> None:
+    idle = dataclasses.replace(FULL, clusters=[cluster("web", 1)], selected=0)
+    (row,) = [line for line in frame(idle, 160, 50) if line.plain.endswith("hello")]
+    assert "none" in row.plain, "its style is that of a whole line"
+    assert row.style == ""
+    place = row.plain.index("hello")
+    assert not [span for span in row.spans if span.start <= place < span.end and span.style]
+
+
+def test_without_requests_there_is_no_peak() -> None:
+    view = dataclasses.replace(FULL, rates=[0.0, 0.0])
+    assert " requests/s ▁▁  at most 0" in drawn(view, 160, 50)
+
+
 @pytest.mark.parametrize("width", [1, 2, 7, 20, 39, 40, 79, 80, 81, 119, 120, 160, 300])
 @pytest.mark.parametrize("height", [1, 2, 3, 5, 6, 7, 10, 24, 29, 30, 50, 120])
 def test_it_fits_every_terminal(width: int, height: int) -> None:

@@ -19,7 +19,7 @@ def note(
 ) -> Note:
     """What the worker noted when the request began, and of its response since then."""
     length = response | CLOSES if closes else response
-    return Note(7, safe, 123, WRITTEN, CONSUMED, request, length)
+    return Note(7, safe, 123, WRITTEN, CONSUMED, request, length, 0)
 
 
 def at(sent: int = 0, consumed: int = 0) -> Figures:
@@ -34,9 +34,8 @@ def verdict(
     pinned: bool = False,
     answered: bool = False,
     rerun: bool = True,
-    rerun_at: int = -1,
 ) -> Verdict:
-    return judge(note, figures, pinned=pinned, answered=answered, rerun=rerun, rerun_at=rerun_at)
+    return judge(note, figures, pinned=pinned, answered=answered, rerun=rerun)
 
 
 def test_nothing_was_running() -> None:
@@ -61,14 +60,6 @@ def test_an_unsafe_request_does_not() -> None:
 
 def test_nothing_runs_again_when_that_is_turned_off() -> None:
     assert verdict(note(), at(), rerun=False) == Verdict(Action.ANSWER)
-
-
-def test_a_request_that_has_cost_two_workers_does_not_run_a_third_time() -> None:
-    assert verdict(note(), at(), rerun_at=CONSUMED) == Verdict(Action.ANSWER)
-
-
-def test_the_next_request_on_that_connection_may() -> None:
-    assert verdict(note(), at(), rerun_at=CONSUMED - 60) == Verdict(Action.RERUN)
 
 
 def test_a_request_that_is_partly_consumed_cannot_run_again() -> None:

@@ -19,12 +19,13 @@ class Worker:
     running: int = 0
     connections: int = 0
     threads: int = 4
+    long: bool = False
+
+    def held_up(self) -> bool:
+        return self.long
 
     def load(self) -> int:
         return self.running
-
-    def has_free_thread(self) -> bool:
-        return self.running < self.threads
 
 
 class Cluster:
@@ -106,6 +107,22 @@ def test_threads_fill_up_in_turns_and_then_queues_do() -> None:
     cluster = Cluster(round_robin, Worker(0, threads=1), Worker(1, threads=2))
     assert [cluster.deal_work() for _ in range(7)] == [0, 1, 1, 0, 1, 0, 1]
     assert [worker.running for worker in cluster.ring] == [3, 4]
+
+
+def test_when_none_is_free_a_worker_that_is_held_up_is_passed_over() -> None:
+    cluster = Cluster(round_robin, Worker(0, running=1, threads=1, long=True), Worker(1, threads=1))
+    assert [cluster.deal_work() for _ in range(20)] == [1] * 20
+
+
+def test_a_worker_that_is_held_up_is_not_forgotten_when_very_many_come() -> None:
+    cluster = Cluster(round_robin, Worker(0, running=1, threads=1, long=True), Worker(1, threads=1))
+    assert Counter(cluster.deal_work() for _ in range(265)) == {1: 165, 0: 100}
+
+
+def test_when_all_are_held_up_the_least_loaded_gets_it() -> None:
+    workers = [Worker(slot, running=4, long=True) for slot in (0, 1)]
+    cluster = Cluster(round_robin, *workers)
+    assert [cluster.deal_work() for _ in range(4)] == [0, 1, 0, 1]
 
 
 def test_idle_connections_do_not_count() -> None:

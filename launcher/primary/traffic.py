@@ -1,0 +1,123 @@
+"""The way of the connections through the primary: accepted, kept, dealt, and rescued.
+
+What happens to the workers, who they are and when they come and go, is
+``primary/primary.py``; here they are only who connections are dealt to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from launcher.ipc.messages import Cut, Listen, Pinned, Returned, Share, Unpinned
+from launcher.policy.balance import surplus
+from launcher.policy.blame import Blame
+from launcher.policy.scheduling import POLICIES
+from launcher.primary.acceptor import Acceptor
+from launcher.primary.connections import Connections
+from launcher.primary.dispatcher import Dispatcher
+from launcher.primary.farewell import Farewell
+from launcher.primary.listeners import Listener
+from launcher.primary.reactor import Reactor
+from launcher.primary.rescue import Rescuer
+from launcher.primary.roster import ConnectionMessage
+from launcher.primary.trial import Trial
+from launcher.primary.worker_handle import WorkerHandle
+from launcher.settings import Settings
+
+
+class Traffic:
+    """The listeners and every connection that came in on them."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        listeners: Sequence[Listener],
+        reactor: Reactor,
+        most_connections: int,
+    ) -> None:
+        self._listeners = listeners
+        self._in_kernel = settings.policy == "kernel"
+        self._sticky = settings.policy == "sticky"
+        self._connections = Connections(reactor, most_connections)
+        self._farewell = Farewell(reactor)
+        self._dispatcher = Dispatcher(
+            reactor,
+            self._connections,
+            self._farewell,
+            POLICIES.get(settings.policy, POLICIES["round-robin"]),
+            settings.queue_timeout,
+        )
+        self._acceptor = Acceptor(reactor, listeners, self._connections, self._dispatcher)
+        blame = Blame()
+        self._trial = Trial(reactor, self._connections, self._dispatcher.admit, blame)
+        self._rescuer = Rescuer(
+            self._connections,
+            self._farewell,
+            self._dispatcher,
+            self._trial,
+            blame,
+            settings.rerun,
+            reactor.clock,
+        )
+
+    def __len__(self) -> int:
+        """Connections that are kept here."""
+        return len(self._connections)
+
+    @property
+    def taking_leave(self) -> bool:
+        """Whether clients are still being told the last words, or wait for them."""
+        return len(self._farewell) + len(self._trial) > 0
+
+    def start(self) -> None:
+        """Accept connections, unless the workers are to."""
+        if not self._in_kernel:
+            self._acceptor.start()
+
+    def end(self) -> None:
+        """Take what is in the backlog, then nothing more; who waits for a worker is refused."""
+        if not self._in_kernel:
+            self._acceptor.drain()
+        for listener in self._listeners:
+            listener.close()
+        self._dispatcher.serve_with([], hopeless=True)
+
+    def close(self) -> None:
+        """Release what is held."""
+        self._farewell.close()
+        for listener in self._listeners:
+            listener.close()
+
+    def serve_with(self, workers: list[WorkerHandle], hopeless: bool) -> None:
+        """As `Dispatcher.serve_with`."""
+        self._dispatcher.serve_with(workers, hopeless)
+
+    def welcome(self, worker: WorkerHandle) -> None:
+        """A worker is ready that accepts for itself, if any do."""
+        if self._in_kernel:
+            worker.tell(Listen(), tuple(entry.sock.fileno() for entry in self._listeners))
+
+    def spread(self, workers: Sequence[WorkerHandle]) -> None:
+        """Have keep-alive connections shared with a worker that has just come."""
+        if self._sticky:
+            return
+        counts = [len(worker.connections_by_serial) for worker in workers]
+        for worker, count in zip(workers, surplus(counts), strict=True):
+            if count:
+                worker.tell(Share(count))
+
+    def rescue(self, worker: WorkerHandle) -> None:
+        """As `Rescuer.rescue`."""
+        self._rescuer.rescue(worker)
+
+    def heard(self, worker: WorkerHandle, message: ConnectionMessage) -> None:
+        """A worker returns connections, or says which of them cannot travel."""
+        match message:
+            case Returned(serials):
+                self._rescuer.take_back(worker, serials)
+            case Pinned(serial, answered):
+                self._connections.pin(serial, pinned=True, answered=answered)
+            case Unpinned(serial):
+                self._connections.pin(serial, pinned=False, answered=False)
+            case Cut(serial):
+                self._rescuer.cut(serial)

@@ -1,0 +1,83 @@
+"""Responses that are ready and wait a moment, to go out together.
+
+A response that is sent wakes its client, which often gets the CPU at once and
+leaves our caches cold; a few in a row wake it once. So while requests are
+short and more of them wait, the responses to safe ones are held until some
+have come together or there is nothing else to do.
+
+Nothing can be lost by that. Until its response is sent a request is untouched
+in the kernel, as if it had not begun: should this process die, another worker
+runs it, which a safe request can stand (RFC 9110 section 9.2).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from launcher.worker.connection import Connection
+
+QUICK = 5_000_000
+"""Nanoseconds. A response does not wait behind requests that take longer, as a rule."""
+
+_PROBATION = 64
+"""Requests in a row that have to be quick before responses are held (again)."""
+
+_MOST = 16
+
+
+class Held(NamedTuple):
+    """A response that is to be sent."""
+
+    conn: Connection
+    request: bytes
+    """All of it; to be consumed when the response is out."""
+    response: bytes
+    again: bool
+    """Whether the connection can have another request."""
+    ended: bool
+    """Whether the client has said that it sends nothing more."""
+    more: bool
+    """Whether it may be sending more for all we know."""
+    took: int
+    """Nanoseconds that the app needed."""
+
+
+class Outbox:
+    """The held responses of one worker, and whether to hold more. For all of its threads."""
+
+    def __init__(self, enabled: bool) -> None:
+        self._enabled = enabled
+        self._held: deque[Held] = deque()
+        self._quick = -_PROBATION
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    @property
+    def open(self) -> bool:
+        """Whether the response to a safe request should be held."""
+        return self._enabled and self._quick >= 0
+
+    @property
+    def full(self) -> bool:
+        """Whether it is time to send."""
+        return len(self._held) >= _MOST
+
+    def saw(self, took: int) -> None:
+        """A request took so many nanoseconds."""
+        if took > QUICK:
+            self._quick = -_PROBATION
+        elif self._quick < 0:
+            self._quick += 1
+
+    def hold(self, held: Held) -> None:
+        """Keep a response."""
+        self._held.append(held)
+
+    def take(self) -> Held | None:
+        """The one that has waited longest; the caller's from now on."""
+        try:
+            return self._held.popleft() if self._held else None
+        except IndexError:  # another thread has taken it
+            return None

@@ -1,0 +1,582 @@
+"""What is done with a connection, phase by phase: wait, read, run the app, answer, end.
+
+A method that is done with a connection leaves it parked, released, or given
+back to the primary; nobody holds one in between.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import ssl
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from gunicorn.http.errors import NoMoreData, ParseException
+
+from launcher import refusals
+from launcher.ipc.messages import Cut, Pinned, Returned, Unpinned
+from launcher.ipc.scoreboard import Notepad
+from launcher.policy.rescue import CLOSES
+from launcher.worker import request as requests
+from launcher.worker.connection import Broken, Connection, Phase, SecureConnection
+from launcher.worker.exchange import SAFE_METHODS, Exchange, is_safe
+from launcher.worker.hotpath import HotPath
+from launcher.worker.outbox import QUICK, Held, Outbox
+from launcher.worker.parking import AT_ONCE, READABLE, WRITABLE, Parking
+from launcher.worker.request import IN_KERNEL, Arrived, NeedMore
+from launcher.worker.response import dated
+
+if TYPE_CHECKING:
+    from launcher.worker.process import Worker
+
+_REQUEST = Phase.REQUEST
+_WAITING = (Phase.REQUEST, Phase.HANDSHAKE)
+
+_FIRST_LOOK = 4 * 1024
+"""Bytes of a first look at a request; nearly all fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long clients may take, in seconds.
+
+    As Apache's mod_reqtimeout: 20 s for a head, and at least 500 bytes a second for a body.
+    """
+
+    head: float = 20.0
+    body: float = 20.0
+    """For a body, or what is left of a response, and a second more for every ``slowest`` bytes."""
+    slowest: float = 500.0
+    linger: float = 2.0
+    """For a client that was told of the end, since it last sent something."""
+    linger_at_most: float = 30.0
+    last_words: float = 1.0
+    """What a client who has connected gets for its request when the cluster stops."""
+
+
+_PULL = 256 * 1024
+_PULLS = 16
+"""Of what is only dropped, this much at once; then others get their turn."""
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+Running = tuple[Connection, int, str, str]
+"""What a thread runs: the connection, the request's bytes that are still in the
+kernel, its method and path."""
+
+
+class Service:
+    """Serves the connections of one worker, in whatever thread has claimed them."""
+
+    patience: ClassVar[Patience] = Patience()
+
+    def __init__(self, worker: Worker, parking: Parking, tls: ssl.SSLContext | None) -> None:
+        settings = worker.orders.settings
+        self.running: list[Running | None] = [None] * settings.threads
+        """By thread."""
+        self.retiring = False
+        self.final = False
+        """Whether the whole cluster ends."""
+        self._worker = worker
+        self._cfg = worker.cfg
+        self._row = worker.orders.row
+        self._tls = tls
+        self._keepalive = settings.keepalive
+        self._timeout = settings.timeout
+        self._parking = parking
+        self._parked = parking.parked
+        self._exchange = Exchange(worker, worker.orders.addresses, settings.threads)
+        self._hot: HotPath | None = None
+        if HotPath.available(worker):
+            self._hot = HotPath(worker, self._exchange, multithread=settings.threads > 1)
+        # With one thread nobody could send them while the next request takes its time.
+        self._outbox = Outbox(settings.rerun and settings.threads > 1)
+        self._to_share = 0
+        """Idle connections that are yet to be returned."""
+
+    @property
+    def has_held(self) -> bool:
+        """Whether responses wait to be sent."""
+        return len(self._outbox) > 0
+
+    # What the crew asks for
+
+    def attend(self, conn: Connection, events: int, pad: Notepad) -> None:
+        """Do what can be done with a claimed connection, as far as what has arrived goes."""
+        try:
+            phase = conn.phase
+            if phase is _REQUEST:
+                self._on_request(conn, events, pad)
+            elif phase is Phase.BODY:
+                self._on_body(conn, pad)
+            elif phase is Phase.FLUSH:
+                self._on_writable(conn)
+            elif phase is Phase.HANDSHAKE:
+                self._on_handshake(conn, events, pad)
+            else:
+                self._on_lingering(conn)
+        except Broken:
+            self._cut(conn)
+        except BaseException:  # neither a defect nor an app's CancelledError costs a thread
+            self._worker.log.exception("Error serving a connection")
+            self._cut(conn)
+
+    def retire(self, final: bool) -> None:
+        """Take no more; return what can travel, or when ``final`` close what is idle."""
+        self.final = self.final or final
+        self.retiring = True
+        for conn in list(self._parked.values()):
+            if conn.phase in _WAITING and self._parking.claim(conn):
+                self._let_go(conn)
+
+    def share(self, count: int) -> None:
+        """Return so many idle connections, now or as they become idle."""
+        self._to_share = count
+        for conn in list(self._parked.values()):
+            if not self._to_share:
+                return
+            idle = conn.phase in _WAITING and not (conn.started or conn.pinned)
+            if idle and self._parking.claim(conn):
+                self._give_back(conn)
+
+    def expire(self, now: float) -> None:
+        """End the waits whose time is up."""
+        for conn in list(self._parked.values()):
+            if conn.deadline <= now and self._parking.claim(conn):
+                try:
+                    self._end_wait(conn, now)
+                except Broken:
+                    self._close(conn)
+
+    def abandon(self, running: Running, pad: Notepad, thread: int) -> str:
+        """Give up a request whose time is up; a line that says so.
+
+        Its client gets 504 and its stack goes to the log. ``thread``: its
+        Python identifier; the thread is lost to this worker.
+        """
+        conn, size, method, path = running
+        conn.abandoned = True
+        line = f"{method} {path} took longer than {self._timeout:g} s"
+        frame = sys._current_frames().get(thread)
+        stack = "".join(traceback.format_stack(frame)) if frame else ""
+        self._worker.log.error("%s; its thread was here:\n%s", line, stack)
+        if pad.answered():
+            # A part is out and nothing more came; see `_announce`.
+            conn.reset()
+        else:
+            with contextlib.suppress(Broken):
+                conn.drop(size)
+                conn.send(refusals.GATEWAY_TIMEOUT)
+        conn.shut()
+        self._exchange.timed_out(conn, method, path, self._timeout)
+        return line
+
+    # The beginning of a connection
+
+    def _on_handshake(self, conn: Connection, events: int, pad: Notepad) -> None:
+        """The first byte of TLS: from here on the connection is this process's."""
+        first = conn.peek(1)
+        if first is None:
+            self._park(conn, READABLE)
+        elif not first:
+            self._close(conn)
+        else:
+            assert isinstance(conn, SecureConnection)
+            assert self._tls
+            self._pin(conn, answered=True)
+            conn.deadline = time.monotonic() + self.patience.head
+            conn.phase = Phase.REQUEST
+            conn.begin(self._tls)
+            self._on_request(conn, events, pad)
+
+    # A request that stays in the kernel until it is answered
+
+    def _on_request(self, conn: Connection, events: int, pad: Notepad) -> None:
+        data = conn.peek(_FIRST_LOOK)
+        if data and self._hot:
+            environ = self._hot.environ(data, conn)
+            if environ is not None:
+                self._serve_plain(conn, data, environ, pad, bool(events & select.EPOLLRDHUP))
+                return
+        if data is None:
+            self._park(conn, READABLE)
+        elif not data:
+            self._close(conn)
+        else:
+            self._look_closely(conn, data, bool(events & select.EPOLLRDHUP), pad)
+
+    def _look_closely(self, conn: Connection, data: bytes, ended: bool, pad: Notepad) -> None:
+        if len(data) == _FIRST_LOOK:
+            data = conn.peek(IN_KERNEL) or data
+        if not conn.started:
+            conn.started = time.monotonic()
+            conn.deadline = conn.started + self.patience.head
+        # The event may have been meant for who had this descriptor before.
+        ended = ended and conn.has_ended()
+        if not ended and not requests.may_be_complete(data, conn.looked_at):
+            self._wait_for_more(conn, data)
+            return
+        number = 1 if conn.consumed == 0 else conn.requests + 2
+        try:
+            arrived = requests.parse(data, ended, self._cfg, (conn.host, conn.port), number)
+        except NeedMore:
+            self._wait_for_more(conn, data)
+        except (NoMoreData, StopIteration):
+            self._linger(conn)  # it may still be reading the responses to earlier requests
+        except ParseException as error:
+            self._refuse(conn, error)
+        else:
+            self._on_head(conn, arrived, len(data), ended, pad)
+
+    def _wait_for_more(self, conn: Connection, data: bytes) -> None:
+        conn.looked_at = len(data)
+        conn.wake_at(len(data) + 1)
+        self._park(conn, READABLE)
+
+    def _on_head(
+        self, conn: Connection, arrived: Arrived, size: int, ended: bool, pad: Notepad
+    ) -> None:
+        if not arrived.fits_the_kernel():
+            self._pull_in(conn, arrived, pad)
+        elif size >= arrived.size:
+            self._serve(conn, arrived, pad, more=size > arrived.size)
+        elif ended:
+            self._linger(conn)
+        elif conn.lowat >= arrived.size:  # woken early: the receive buffer is full before that
+            self._pull_in(conn, arrived, pad)
+        else:
+            self._continue(conn, arrived)
+            conn.started = time.monotonic()
+            conn.deadline = self._body_deadline(conn.started, arrived.length)
+            conn.wake_at(arrived.size)
+            self._park(conn, READABLE)
+
+    def _body_deadline(self, started: float, size: int) -> float:
+        return started + self.patience.body + size / self.patience.slowest
+
+    def _continue(self, conn: Connection, arrived: Arrived) -> None:
+        """Tell a client that asked first to send its body (RFC 9110 section 10.1.1)."""
+        if arrived.request._expected_100_continue and not conn.continued:
+            conn.continued = True
+            conn.send(_CONTINUE)
+
+    # A request that is too large to stay there
+
+    def _pull_in(self, conn: Connection, arrived: Arrived, pad: Notepad) -> None:
+        self._pin(conn, answered=False)
+        conn.incoming = requests.Incoming(arrived)
+        conn.drop(arrived.head)
+        if conn.peek(1) is None:
+            self._continue(conn, arrived)
+        conn.phase = Phase.BODY
+        conn.started = time.monotonic()
+        conn.mark = conn.consumed
+        conn.wake_at(1)
+        self._on_body(conn, pad)
+
+    def _on_body(self, conn: Connection, pad: Notepad) -> None:
+        incoming = conn.incoming
+        assert incoming
+        more = False
+        while not incoming.complete:
+            data = conn.peek(_PULL)
+            if data is None:
+                conn.deadline = self._body_deadline(conn.started, conn.consumed - conn.mark)
+                self._park(conn, READABLE)
+                return
+            if not data:
+                self._close(conn)
+                return
+            used = incoming.belongs(data)
+            try:
+                incoming.take(data[:used])
+            except OSError as error:  # the disk is full
+                self._refuse(conn, error)
+                return
+            conn.drop(used)
+            more = used < len(data)
+        try:
+            arrived = incoming.finish()
+        except (ParseException, OSError) as error:
+            self._refuse(conn, error)
+            return
+        self._serve(conn, arrived, pad, more)
+
+    # Serving
+
+    def _serve(self, conn: Connection, arrived: Arrived, pad: Notepad, more: bool) -> None:
+        """Run a complete request. ``more``: another may have begun behind it."""
+        pulled = conn.incoming is not None
+        if not pulled and arrived.request_upgrades():
+            # The app will talk on the socket itself, beginning behind this head.
+            conn.upgraded = True
+            self._pin(conn, answered=True)
+            conn.drop(arrived.size)
+            conn.lend()
+            pulled = True
+        if self._outbox:
+            self.send_held(pad)  # this one may take its time
+        size = 0 if pulled else arrived.size
+        safe = not pulled and is_safe(arrived)
+        index = pad.thread
+        self.running[index] = conn, size, arrived.request.method, arrived.request.path
+        now = time.monotonic_ns()
+        line = f"{arrived.request.method} {arrived.request.path}".encode("latin-1", "replace")
+        pad.begin(conn.serial, safe, now, conn.written, conn.consumed, size, line)
+        try:
+            last = self.final or (self.retiring and conn.secure)  # it cannot travel
+            again = self._exchange.run(conn, arrived, pad, last)
+            # Sent first, consumed after: if we die in between, the primary
+            # finds the response complete and consumes the request for us.
+            conn.drop(size)
+            if conn.outgoing:
+                self._pin(conn, answered=True)
+            elif conn.pinned:
+                self._unpin(conn)
+        finally:
+            pad.end(time.monotonic_ns() - now)
+            self.running[index] = None
+        self._served(conn, again, more or not arrived.request.should_close())
+
+    def _serve_plain(
+        self, conn: Connection, data: bytes, environ: dict[str, Any], pad: Notepad, ended: bool
+    ) -> None:
+        """As `_serve`, for a request that is nothing but its head. ``ended``: so is the client."""
+        assert self._hot
+        size, method = len(data), environ["REQUEST_METHOD"]
+        safe = method in SAFE_METHODS
+        outbox = self._outbox
+        hold = safe and outbox.open and bool(self._parking.ready) and not self.retiring
+        if not hold and outbox:
+            self.send_held(pad)  # this one may take its time
+        now = time.monotonic_ns()
+        self.running[pad.thread] = conn, size, method, environ["PATH_INFO"]
+        pad.begin(conn.serial, safe, now, conn.written, conn.consumed, size, data)
+        try:
+            last = self.final or not self._keepalive
+            again = self._hot.run(data, environ, conn, pad, now, last, hold)
+            if not conn.held:
+                conn.drop(size)
+                if conn.outgoing:
+                    self._pin(conn, answered=True)
+        finally:
+            took = time.monotonic_ns() - now
+            outbox.saw(took)
+            if conn.held:
+                pad.put_off()
+            else:
+                pad.end(took)
+            self.running[pad.thread] = None
+        more = again or environ.get("HTTP_CONNECTION", "").lower() != "close"
+        if not conn.held:
+            self._served_plain(conn, again, ended, more, now)
+            return
+        outbox.hold(Held(conn, data, conn.held, again, ended, more, took))
+        if outbox.full or took > QUICK:
+            self.send_held(pad)
+
+    def send_held(self, pad: Notepad) -> None:
+        """Send the responses that wait in the outbox."""
+        while held := self._outbox.take():
+            try:
+                self._send_held(held, pad)
+            except Broken:
+                self._cut(held.conn)
+
+    def _send_held(self, held: Held, pad: Notepad) -> None:
+        conn, size, now = held.conn, len(held.request), time.monotonic_ns()
+        conn.held = b""
+        pad.begin(conn.serial, True, now, conn.written, conn.consumed, size, held.request)
+        try:
+            pad.answer(len(held.response) | (0 if held.again else CLOSES))
+            if conn.abandoned:  # noted first, then looked; see `Response._announce`
+                raise Broken
+            conn.send(held.response)
+            conn.drop(size)
+            if conn.outgoing:
+                self._pin(conn, answered=True)
+        finally:
+            pad.end(held.took)
+        self._served_plain(conn, held.again, held.ended, held.more, now)
+
+    def _served_plain(
+        self, conn: Connection, again: bool, ended: bool, more: bool, now: int
+    ) -> None:
+        if again and not conn.outgoing and not ended and self._park_plain(conn, now):
+            return
+        self._served(conn, again, more, look_again=ended)
+
+    def _park_plain(self, conn: Connection, now: int) -> bool:
+        """As `_await_next` where nothing has changed since the last request; else False."""
+        if conn.events != READABLE or conn.lowat > 1 or conn.started or self._to_share:
+            return False
+        conn.deadline = now * 1e-9 + self._keepalive
+        self._parked[conn.fd] = conn
+        # An event or an order to retire may have come before it was parked.
+        return not ((conn.missed or self.retiring) and self._parking.claim(conn))
+
+    def _served(self, conn: Connection, again: bool, more: bool, look_again: bool = True) -> None:
+        """What comes after a response. ``more``: the client may be sending another request."""
+        conn.forget_request()
+        if conn.outgoing:
+            self._await_reading(conn, closing=not again)
+        elif again:
+            self._await_next(conn, look_again)
+        elif more:
+            self._linger(conn)
+        else:
+            self._close(conn)
+
+    def _await_next(self, conn: Connection, look_again: bool = True) -> None:
+        conn.phase = Phase.REQUEST
+        conn.started = 0.0
+        conn.looked_at = 0
+        conn.continued = False
+        conn.upgraded = False
+        if conn.lowat > 1:
+            conn.wake_at(1)
+            look_again = True
+        conn.deadline = time.monotonic() + self._keepalive
+        if self._to_share and conn.kept and not conn.pinned:
+            self._give_back(conn)
+        else:
+            self._park(conn, AT_ONCE if conn.ahead() else READABLE, look_again)
+
+    def _refuse(self, conn: Connection, error: Exception) -> None:
+        self._pin(conn, answered=True)  # before it is: nobody is to answer once more
+        self._exchange.refuse(conn, None, error)
+        self._linger(conn)
+
+    def _await_reading(self, conn: Connection, closing: bool) -> None:
+        conn.closing = closing
+        conn.phase = Phase.FLUSH
+        conn.started = time.monotonic()
+        conn.mark = conn.written
+        conn.deadline = self._body_deadline(conn.started, 0)
+        self._park(conn, WRITABLE)
+
+    def _on_writable(self, conn: Connection) -> None:
+        if not conn.flush():
+            conn.deadline = self._body_deadline(conn.started, conn.written - conn.mark)
+            self._park(conn, WRITABLE)
+        elif conn.closing:
+            self._linger(conn)
+        else:
+            self._unpin(conn)
+            self._await_next(conn)
+
+    # The end of a connection
+
+    def _linger(self, conn: Connection) -> None:
+        """Close without destroying what the client has not read yet (RFC 9112 section 9.6)."""
+        if conn.outgoing:
+            self._await_reading(conn, closing=True)
+            return
+        if not conn.pinned:  # what still comes is no request, for no other worker either
+            self._pin(conn, answered=True)
+        conn.stop_sending()
+        conn.phase = Phase.LINGER
+        conn.started = time.monotonic()
+        conn.wake_at(1)
+        self._on_lingering(conn)
+
+    def _on_lingering(self, conn: Connection) -> None:
+        data: bytes | None = None
+        for _ in range(_PULLS):
+            data = conn.pull(_PULL)
+            if not data:
+                break
+        if data == b"":
+            self._close(conn)
+            return
+        patience = self.patience
+        latest = conn.started + patience.linger_at_most
+        conn.deadline = min(latest, time.monotonic() + patience.linger)
+        self._park(conn, READABLE, look_again=bool(data))
+
+    def _end_wait(self, conn: Connection, now: float) -> None:
+        if conn.phase is Phase.FLUSH:
+            self._cut(conn)
+        elif conn.phase is Phase.LINGER:
+            self._close(conn)
+        elif conn.is_due():  # it has come in time, but no thread was free
+            conn.deadline = now + self.patience.head
+            self._park(conn, READABLE, look_again=True)
+        elif conn.started:
+            self._pin(conn, answered=True)
+            conn.send(dated(_TIMED_OUT))
+            self._linger(conn)
+        else:
+            self._close(conn)
+
+    def _let_go(self, conn: Connection, look_again: bool = False) -> None:
+        """In a retiring worker: give a connection that waits for a request back."""
+        if conn.kept and not (self.final or conn.pinned):
+            self._give_back(conn)
+        elif conn.requests and not conn.started:
+            self._close(conn)
+        else:
+            # Accepted but not yet heard: what the client is sending gets its answer.
+            if self.final:
+                conn.deadline = min(conn.deadline, time.monotonic() + self.patience.last_words)
+            self._parking.park(conn, READABLE, look_again)
+
+    def _give_back(self, conn: Connection) -> None:
+        self._to_share = max(0, self._to_share - 1)
+        self._release(conn)
+        self._worker.tell(Returned([conn.serial]))
+
+    def _cut(self, conn: Connection) -> None:
+        if conn.abandoned:
+            self._close(conn)
+        elif conn.kept:
+            self._release(conn)
+            self._worker.tell(Cut(conn.serial))
+        else:
+            conn.reset()
+            self._release(conn)
+
+    def _close(self, conn: Connection) -> None:
+        conn.shut()
+        self._release(conn)
+
+    def _release(self, conn: Connection) -> None:
+        self._parking.forget(conn)
+        if not conn.kept:
+            self._row.connections -= 1
+        conn.release()
+
+    # Waiting
+
+    def _park(self, conn: Connection, events: int, look_again: bool = False) -> None:
+        """Leave a connection to whoever takes its next event.
+
+        ``look_again``: something may be there already that gives no new event.
+        """
+        if self.retiring and conn.phase in _WAITING:
+            self._let_go(conn, look_again)
+            return
+        self._parking.park(conn, events, look_again)
+        # Whoever retires us may have looked before we parked.
+        if self.retiring and conn.phase in _WAITING and self._parking.claim(conn):
+            self._let_go(conn)
+
+    def _pin(self, conn: Connection, answered: bool) -> None:
+        if conn.secure and conn.pinned:
+            return  # for good, and nobody else could answer
+        conn.pinned = True
+        if conn.kept:
+            self._worker.tell(Pinned(conn.serial, answered))
+
+    def _unpin(self, conn: Connection) -> None:
+        if conn.secure:
+            return
+        conn.pinned = False
+        if conn.kept:
+            self._worker.tell(Unpinned(conn.serial))
