@@ -27,6 +27,7 @@ import os
 import socket
 import stat
 import struct
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -60,6 +61,9 @@ CONTROL_BACKLOG = 64
 MAX_APP_JSON = 1 << 20
 CLAIM_ATTEMPTS = 100
 """Each failed one means that another process forgot the folder in between: bounded, not waited."""
+
+LOCK_UNNAMED = 1.0
+"""Seconds for the holder of a lock to write into it who it is, or to let go of it."""
 
 
 def require_name(name: str) -> str:
@@ -354,10 +358,7 @@ class ClusterFolder:
             if error.errno != errno.ELOOP:
                 raise
             raise LauncherError(f"{self.path}/{LOCK} is a symlink: remove it") from None
-        try:
-            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LauncherError(self._taken()) from None
+        self._lock()
         if not self._still_the_one():
             return False
         self._require_socket()
@@ -374,8 +375,21 @@ class ClusterFolder:
             os.close(fd)
         self.dirfd = self._lock_fd = -1
 
-    def _taken(self) -> str:
-        return already_running(self.name, ProcessId.parse(read_text(self.dirfd, LOCK, 100) or ""))
+    def _lock(self) -> None:
+        """LauncherError, naming the process, if another one has the lock.
+
+        A lock without a name of a living process is one that has just been taken,
+        or is just being given up: that is over in a moment, and then it is clear.
+        """
+        deadline = time.monotonic() + LOCK_UNNAMED
+        while True:
+            with suppress(BlockingIOError):
+                return fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            process = ProcessId.parse(read_text(self.dirfd, LOCK, 100) or "")
+            living = process if process and process.alive() else None
+            if living or time.monotonic() >= deadline:
+                raise LauncherError(already_running(self.name, living))
+            time.sleep(0.002)
 
     def _still_the_one(self) -> bool:
         """Whether what is open and locked is what others find under its name."""

@@ -64,6 +64,18 @@ def children(pid: int) -> list[int]:
     return [child for child in found if alive(child)]
 
 
+def title(pid: int) -> str:
+    """What ps shows as its command."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ").decode()
+
+
+def pool_of(cluster: Cluster) -> int:
+    """The process id of the one pool. Workers whose pool is dead are children too."""
+    pools = [pid for pid in children(cluster.pid) if title(pid).startswith("launcher: pool")]
+    assert len(pools) == 1
+    return pools[0]
+
+
 class Cluster:
     """A cluster that runs in the foreground of its own process."""
 

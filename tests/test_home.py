@@ -1,14 +1,17 @@
 """The state folder: who may be a cluster, who is one, and what is refused."""
 
+import fcntl
 import json
 import os
 import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -186,6 +189,42 @@ def test_a_second_claim_is_refused_with_the_pid(home: Home, path: Path) -> None:
         f"cluster 'web' is already running (pid {holder.pid}): choose another --name,"
         " or stop it: python -m launcher stop web"
     )
+
+
+def test_a_lock_just_taken_is_one_of_a_process_that_can_be_named(
+    home: Home, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between taking the lock and writing into it: the claim waits for the name."""
+    me = ProcessId.of(os.getpid())
+    with locked(path):
+        monkeypatch.setattr(time, "sleep", lambda _: (path / "web/lock").write_text(f"{me}\n"))
+        with pytest.raises(LauncherError, match=rf"already running \(pid {os.getpid()}\)"):
+            home.claim("web")
+
+
+def test_a_lock_just_given_up_is_waited_for(
+    home: Home, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with locked(path) as lock:
+        monkeypatch.setattr(time, "sleep", lambda _: fcntl.flock(lock, fcntl.LOCK_UN))
+        home.claim("web").release(forget=True)
+
+
+def test_a_lock_that_nobody_owns_up_to_is_waited_for_in_vain(
+    home: Home, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("launcher.home.LOCK_UNNAMED", 0.01)
+    with locked(path), pytest.raises(LauncherError, match="'web' is already running: choose"):
+        home.claim("web")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[IO[bytes]]:
+    """Somebody holds the lock of ``web`` and has not said who it is."""
+    (path / "web").mkdir(0o700)
+    with open(path / "web/lock", "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock
 
 
 def test_a_refused_claim_leaves_the_holder_alone(home: Home, path: Path) -> None:

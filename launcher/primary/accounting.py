@@ -4,11 +4,15 @@ Written = ``tcpi_bytes_acked`` + what is still in the send queue (SIOCOUTQ);
 consumed = ``tcpi_bytes_received`` - what is still in the receive queue
 (FIONREAD); see tcp(7). The kernel's count includes what a killed process did
 in its last moment, which no bookkeeping of ours could.
+
+The kernel tells these one by one, and the client goes on meanwhile: what comes
+in between two of the calls must not be taken for something the worker did.
 """
 
 from __future__ import annotations
 
 import array
+import errno
 import fcntl
 import socket
 import struct
@@ -25,6 +29,9 @@ _STATE_CLOSE_WAIT = 8
 
 _SIOCOUTQ = termios.TIOCOUTQ
 
+_MOST_LOOKS = 1000
+"""Nobody serves the connection: it is still when its buffers are full or empty, at the latest."""
+
 
 def figures(fd: int) -> Figures | None:
     """The figures of the TCP connection behind ``fd``; None when the kernel has none.
@@ -34,18 +41,33 @@ def figures(fd: int) -> Figures | None:
     """
     sock = socket.socket(fileno=fd)
     try:
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
-        unsent, unread = _queue(fd, _SIOCOUTQ), _queue(fd, termios.FIONREAD)
+        state, acked, received = _counts(sock)
+        for _ in range(_MOST_LOOKS):
+            before = state, acked, received
+            unsent, unread = _queue(fd, _SIOCOUTQ), _queue(fd, termios.FIONREAD)
+            state, acked, received = _counts(sock)
+            if before == (state, acked, received):
+                break
+        else:
+            return None
     except OSError:
         return None
     finally:
         sock.detach()
-    if len(info) < _TCP_INFO_SIZE or info[0] not in (_STATE_ESTABLISHED, _STATE_CLOSE_WAIT):
+    if state not in (_STATE_ESTABLISHED, _STATE_CLOSE_WAIT):
         return None
-    acked, received = _BYTES_ACKED.unpack_from(info, _BYTES_ACKED_AT)
-    if info[0] == _STATE_CLOSE_WAIT:
+    if state == _STATE_CLOSE_WAIT:
         received -= 1  # the client's FIN
     return Figures(written=acked + unsent, consumed=received - unread)
+
+
+def _counts(sock: socket.socket) -> tuple[int, int, int]:
+    """The state of a TCP connection, bytes acknowledged, bytes received."""
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
+    if len(info) < _TCP_INFO_SIZE:
+        raise OSError(errno.ENOPROTOOPT, "a kernel before Linux 4.2")
+    acked, received = _BYTES_ACKED.unpack_from(info, _BYTES_ACKED_AT)
+    return info[0], acked, received
 
 
 def _queue(fd: int, request: int) -> int:

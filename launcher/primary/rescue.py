@@ -18,9 +18,6 @@ from launcher.primary.farewell import Farewell
 from launcher.primary.trial import Trial
 from launcher.primary.worker_handle import WorkerHandle
 
-_AT_BOUNDARY = frozenset({Action.DEAL, Action.FINISH})
-"""What is decided for connections whose request is not begun, or answered."""
-
 
 class Rescuer:
     """Carries out the verdicts on a dead worker's connections."""
@@ -51,16 +48,17 @@ class Rescuer:
         notes = {note.serial: note for note in worker.row.running()}
         kept = list(worker.connections_by_serial.values())
         worker.connections_by_serial.clear()
-        running = []
+        suspects = []
         for connection in kept:
             connection.worker = None
             overdue = connection.serial in worker.overdue
             verdict = self._verdict(connection, notes.get(connection.serial), overdue)
-            if verdict.action not in _AT_BOUNDARY:
-                running.append(connection.serial)
+            if verdict.action is Action.RERUN:
+                suspects.append(connection.serial)
+                verdict = self._unless_guilty(connection, verdict)
             self._carry_out(connection, verdict, overdue)
         if not (worker.expected or worker.cause):
-            self._blame.died(running, self._clock())
+            self._blame.died(suspects, self._clock())
 
     def take_back(self, worker: WorkerHandle, serials: list[int]) -> None:
         """Deal again what a worker returned: all when it retires, some when it shares."""
@@ -79,28 +77,24 @@ class Rescuer:
             self._farewell.cut(fd)
 
     def _verdict(self, connection: Connection, note: Note | None, overdue: bool) -> Verdict:
-        known = figures(connection.fd) if connection.exact and note else None
-        verdict = judge(
+        return judge(
             note,
-            known,
+            figures(connection.fd) if connection.exact and note else None,
             pinned=connection.pinned,
             answered=connection.answered,
             rerun=self._rerun and not overdue,
         )
-        if verdict.action is Action.RERUN and not self._may_rerun(connection):
-            self._trial.worker_died(connection)
-            return Verdict(Action.ANSWER)
-        return verdict
 
-    def _may_rerun(self, connection: Connection) -> bool:
+    def _unless_guilty(self, connection: Connection, rerun: Verdict) -> Verdict:
         self._recount(connection)
         if connection.consumed != connection.rerun_at:  # it is another request than last time
             connection.rerun_at = connection.consumed
             connection.reruns = 0
-        if not self._blame.clears(connection.reruns, self._clock()):
-            return False
-        connection.reruns += 1
-        return True
+        if self._blame.clears(connection.reruns, self._clock()):
+            connection.reruns += 1
+            return rerun
+        self._trial.worker_died(connection)
+        return Verdict(Action.ANSWER)
 
     def _carry_out(self, connection: Connection, verdict: Verdict, overdue: bool) -> None:
         if verdict.consume:

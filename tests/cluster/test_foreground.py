@@ -22,11 +22,10 @@ from tests.cluster.tools import (
     ask,
     free_port,
     get,
-    title,
     worker_of,
     zombies_below,
 )
-from tests.support import ROOT, Cluster, StartCluster, alive, children, eventually
+from tests.support import ROOT, Cluster, StartCluster, alive, children, eventually, title
 
 
 def every_worker(address: Address, path: str, count: int) -> list[dict[str, Any]]:

@@ -22,10 +22,9 @@ from tests.cluster.tools import (
     cpu_seconds,
     free_port,
     get,
-    title,
 )
 from tests.load import Load
-from tests.support import Cluster, StartCluster, alive, children, eventually
+from tests.support import Cluster, StartCluster, alive, children, eventually, pool_of
 
 
 def by_slot(cluster: Cluster) -> dict[int, dict[str, Any]]:
@@ -34,13 +33,6 @@ def by_slot(cluster: Cluster) -> dict[int, dict[str, Any]]:
 
 def ids_are(cluster: Cluster, ids: set[int]) -> bool:
     return {worker["id"] for worker in cluster.workers()} == ids
-
-
-def pool_of(cluster: Cluster) -> int:
-    """The process id of the one pool. Workers whose pool is dead are children too."""
-    pools = [pid for pid in children(cluster.pid) if title(pid).startswith("launcher: pool")]
-    assert len(pools) == 1
-    return pools[0]
 
 
 # A worker

@@ -132,11 +132,6 @@ def resident_bytes(pid: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def title(pid: int) -> str:
-    """What ps shows as its command."""
-    return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ").decode()
-
-
 def session(leader: int) -> list[int]:
     """The processes, zombies included, of the session that ``leader`` began."""
     return [pid for pid in _all_pids() if _stat_field(pid, 3) == str(leader)]

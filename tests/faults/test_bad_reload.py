@@ -12,10 +12,10 @@ import pytest
 
 from launcher.errors import LauncherError
 from tests.faults.deploys import APP, BAD, ENVIRONMENT, Site, good
-from tests.faults.tools import assert_nothing_lost, control, name_of, pids, pool_of, progress
+from tests.faults.tools import assert_nothing_lost, control, name_of, pids, progress
 from tests.faults.wire import get
 from tests.load import Load
-from tests.support import Cluster, StartCluster, children, eventually
+from tests.support import Cluster, StartCluster, children, eventually, pool_of
 
 
 def start(start_cluster: StartCluster, folder: Path, *options: str) -> Cluster:

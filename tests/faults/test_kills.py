@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import random
 import signal
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from launcher.policy.blame import RECENT
 from tests.faults.tools import (
     THREADS,
     assert_no_post_doubled,
@@ -18,7 +20,6 @@ from tests.faults.tools import (
     freeze,
     kill_one,
     pids,
-    pool_of,
     posts_run,
     progress,
     refused,
@@ -26,7 +27,7 @@ from tests.faults.tools import (
 )
 from tests.faults.wire import Wire, get, worker_of
 from tests.load import Books, Load
-from tests.support import Cluster, StartCluster, alive, eventually
+from tests.support import Cluster, StartCluster, alive, eventually, pool_of
 
 KILLS = 20
 
@@ -201,6 +202,41 @@ def test_a_get_that_kills_its_worker_costs_two_and_gets_502(
     assert status["restarts"]["crash"] == 2
     assert max(worker["id"] for worker in status["workers"]) == 4
     assert_nothing_lost(books)
+
+
+def test_a_get_that_two_kills_hit_is_not_blamed_while_posts_are_hit_too(
+    start_cluster: StartCluster, counts: Path, tmp_path: Path
+) -> None:
+    """Nothing ever acquits a POST; were it a suspect, every kill would have an explanation."""
+    gate = tmp_path / "gate"
+    arguments = ("faulty:app", "-w", "2", "--threads", "1")
+    cluster = start_cluster(*arguments, COUNT_FILE=str(counts), GATE=str(gate)).ready()
+    for _ in range(20):
+        begun = time.monotonic()
+        for _ in range(2):
+            with Wire(cluster.address) as post:
+                post.post("/hang/sleep")
+                kill_busy(cluster)
+                assert post.reply().status == 502
+        with Wire(cluster.address) as get:
+            get.get("/wait/x")
+            kill_busy(cluster)
+            kill_busy(cluster)
+            slow = time.monotonic() - begun > RECENT
+            gate.touch()
+            reply = get.reply()
+        if reply.status == 200 or not slow:
+            break
+        gate.unlink()
+        cluster.ready()
+    assert (reply.status, reply.text) == (200, "waited x")
+
+
+def kill_busy(cluster: Cluster) -> None:
+    """Kill the worker that runs a request, as soon as one does."""
+    busy = eventually(lambda: [w["pid"] for w in cluster.workers() if w["active"]])
+    os.kill(busy[0], signal.SIGKILL)
+    eventually(lambda: all(w["pid"] != busy[0] for w in cluster.status()["workers"]))
 
 
 def test_gets_that_kill_at_the_same_time_cost_two_workers_each_at_most(

@@ -26,7 +26,6 @@ from tests.faults.tools import (
     no_descriptors,
     pass_time,
     pids,
-    pool_of,
     progress,
     session,
     settled_descriptors,
@@ -34,7 +33,7 @@ from tests.faults.tools import (
 )
 from tests.faults.wire import Wire, get
 from tests.load import Load
-from tests.support import Cluster, StartCluster, alive, children, eventually
+from tests.support import Cluster, StartCluster, alive, children, eventually, pool_of
 
 SECONDS = 40.0
 

@@ -25,13 +25,12 @@ from tests.faults.tools import (
     no_descriptors,
     pass_time,
     pids,
-    pool_of,
     progress,
     settled_descriptors,
 )
 from tests.faults.wire import Wire, get
 from tests.load import Load
-from tests.support import ROOT, Cluster, StartCluster, alive, children, eventually
+from tests.support import ROOT, Cluster, StartCluster, alive, children, eventually, pool_of
 
 STRACE = shutil.which("strace")
 FORKS = "?fork,?vfork,clone,?clone3"

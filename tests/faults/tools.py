@@ -17,7 +17,7 @@ from typing import Any
 from launcher.control.client import call
 from launcher.home import Home
 from tests.load import Books, Load
-from tests.support import Cluster, children, eventually
+from tests.support import Cluster, eventually
 
 THREADS = 4
 """Of each worker, where a test does not say otherwise."""
@@ -52,13 +52,6 @@ def kill_one(cluster: Cluster, chance: random.Random, how: int = signal.SIGKILL)
     eventually(lambda: all(w["id"] != worker["id"] for w in cluster.status()["workers"]))
     worker_id: int = worker["id"]
     return worker_id
-
-
-def pool_of(cluster: Cluster) -> int:
-    """The process that forks the workers, when there is only one."""
-    pools = children(cluster.pid)
-    assert len(pools) == 1
-    return pools[0]
 
 
 def pids(cluster: Cluster) -> dict[int, int]:
