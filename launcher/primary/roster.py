@@ -5,9 +5,11 @@ Decides nothing: every fact goes to `Events`, which the primary implements.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
@@ -37,6 +39,9 @@ from launcher.primary.pool_process import start_pool
 from launcher.primary.reactor import Reactor
 from launcher.primary.worker_handle import WorkerHandle
 from launcher.settings import Settings
+
+_LAST_MOMENT = 1.0
+"""Seconds that killed processes get to be gone before the primary is."""
 
 ConnectionMessage = Returned | Pinned | Unpinned | Cut
 """What a worker says about connections it has."""
@@ -94,6 +99,8 @@ class Roster:
         self._last_generation = 0
         self._exit_awaited: dict[int, WorkerHandle] = {}
         """By id: the dead whose exit status has not come yet."""
+        self._to_collect: set[int] = set()
+        """Pids of the dead whose pool ended before it could tell: they become our children."""
 
     def workers(self) -> list[WorkerHandle]:
         """All workers that are not dead, by slot and age."""
@@ -151,10 +158,22 @@ class Roster:
                 return
             if pid == 0:
                 return
+            self._to_collect.discard(pid)
             self._reaped(pid, status)
 
     def close(self) -> None:
-        """Release the scoreboard."""
+        """Release the scoreboard, once those that are ending have ended.
+
+        A killed process closes its channel a moment before it is gone.
+        """
+        deadline = self._reactor.clock() + _LAST_MOMENT
+        while self._to_collect and self._reactor.clock() < deadline:
+            for pid in list(self._to_collect):
+                with contextlib.suppress(ChildProcessError):
+                    if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                        continue
+                self._to_collect.discard(pid)
+            time.sleep(0.001)
         os.close(self._scoreboard_fd)
 
     def discard(self, generation: Generation) -> None:
@@ -238,6 +257,8 @@ class Roster:
             for worker in list(self._exit_awaited.values()):
                 if worker.generation == generation.number:
                     del self._exit_awaited[worker.id]
+                    if worker.pid:
+                        self._to_collect.add(worker.pid)
 
     def _watch(
         self, channel: Channel, heard: Callable[[Message], None], closed: Callable[[], None]
