@@ -239,14 +239,26 @@ class Notepad:
         consumed: int,
         request_length: int,
         data: bytes,
+        answer: int = 0,
     ) -> None:
         """A request starts (``now``: monotonic nanoseconds; the rest as in `Note`).
 
         ``data``: how it begins; as much is noted as there is room for.
+        ``answer``: as for `answer`, when that is known already.
         """
         self._busy[self.thread] = 1
-        offset = self._offset
-        _pack(self._raw, offset, serial, now, written, consumed, request_length, 0, now, data)
+        _pack(
+            self._raw,
+            self._offset,
+            serial,
+            now,
+            written,
+            consumed,
+            request_length,
+            answer,
+            now,
+            data,
+        )
         self._words[self._first] = RUNNING_SAFE if safe else RUNNING
 
     def answer(self, response_length: int) -> None:

@@ -136,6 +136,7 @@ class Connection:
         "port",
         "port_text",
         "requests",
+        "seen",
         "serial",
         "sock",
         "started",
@@ -168,6 +169,8 @@ class Connection:
         self.abandoned = False
         """Whether its request took too long and is no longer waited for."""
         self.requests = 0
+        self.seen: tuple[int, bytes] | None = None
+        """What a look ahead has found, and ``consumed`` as it was before that."""
         self.held = b""
         """A response that is not sent yet; see `Outbox`."""
         self.events = 0
@@ -206,6 +209,23 @@ class Connection:
         except OSError as error:
             raise Broken from error
 
+    def look_ahead(self, size: int) -> None:
+        """Keep what has arrived for the next `look`. Whoever has not claimed it may do this."""
+        consumed = self.consumed
+        try:
+            data = self.sock.recv(size, _PEEK)
+        except OSError:
+            return
+        self.seen = consumed, data
+
+    def look(self, size: int) -> bytes | None:
+        """As `peek`; but more may have arrived since a look ahead."""
+        seen, self.seen = self.seen, None
+        # Somebody may have served a request between our noting `consumed` and the look.
+        if seen and seen[0] == self.consumed and seen[1]:
+            return seen[1]
+        return self.peek(size)
+
     def pull(self, size: int) -> bytes | None:
         """As `peek`, but consumed."""
         try:
@@ -219,15 +239,15 @@ class Connection:
 
     def drop(self, size: int) -> None:
         """Consume ``size`` bytes that were peeked before."""
-        try:
-            while size > 0:
+        while size > 0:
+            try:
                 dropped = len(self.sock.recv(size, _DROP))
-                if not dropped:
-                    raise Broken("somebody else has read from the connection")
-                self.consumed += dropped
-                size -= dropped
-        except OSError as error:
-            raise Broken from error
+            except OSError as error:
+                raise Broken from error
+            if not dropped:
+                raise Broken("somebody else has read from the connection")
+            self.consumed += dropped
+            size -= dropped
 
     def wake_at(self, size: int) -> None:
         """Be readable only when ``size`` bytes are there (socket(7), SO_RCVLOWAT).
@@ -278,9 +298,10 @@ class Connection:
             self._keep(data)
             return self.flush()
         sent = self._send(data)
-        if sent != len(data):
-            self.outgoing.append(memoryview(data)[sent:])
-        return sent == len(data)
+        if sent == len(data):
+            return True
+        self.outgoing.append(memoryview(data)[sent:])
+        return False
 
     def send_file(self, head: bytes, part: FilePart) -> bool:
         """Send ``head`` and then a piece of a file; as `send`."""
@@ -464,6 +485,9 @@ class SecureConnection(Connection):
     def ahead(self) -> bool:
         """As `Connection.ahead`."""
         return bool(self._tls and (self._arrived or self._tls.pending()))
+
+    def look_ahead(self, size: int) -> None:
+        """What has arrived is not to be read by who has not claimed it: that decrypts it."""
 
     def lend(self) -> None:
         """As `Connection.lend`; the app gets a socket without TLS, which we carry on."""

@@ -132,30 +132,33 @@ class Crew:
                 self._parking.nudge()
 
     def _serve_for(self, term: Term, index: int) -> None:
-        lead, parking, ready = self._lead, self._parking, self._parking.ready
+        lead, parking, ready, parked = self._lead, self._parking, self._parking.ready, self._parked
         pad, active, service = self._pads[index], self._active, self._service
         service.send_held(pad)  # whoever led before may be held up
-        while not lead.lost(term):
+        while lead.term is term:
             if not ready:
                 service.send_held(pad)
                 term.since = 0.0
-                parking.wait()
+                service.look_ahead(parking.wait())
             try:
                 fd, events = ready.popleft()
             except IndexError:  # whoever led before has taken it just now
                 continue
             active[index] = True
-            lead.serves(term)
-            self._on_event(fd, events, pad)
+            term.since = time.monotonic()
+            if lead.asleep:
+                lead.wake()
+            conn = parked.pop(fd, None)
+            if conn is not None:
+                service.attend(conn, events, pad)
+            else:
+                self._on_other_event(fd, events, pad)
             active[index] = False
             if service.retiring:
                 self._worker.wake()
 
-    def _on_event(self, fd: int, events: int, pad: Notepad) -> None:
-        conn = self._parked.pop(fd, None)
-        if conn is not None:
-            self._service.attend(conn, events, pad)
-        elif fd == self._channel.fd:
+    def _on_other_event(self, fd: int, events: int, pad: Notepad) -> None:
+        if fd == self._channel.fd:
             self._receive()
         elif fd in self._listeners:
             self._accept(fd, pad)

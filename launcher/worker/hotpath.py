@@ -29,6 +29,7 @@ from gunicorn.util import http_date, is_hoppish, unquote_to_wsgi_str
 from launcher import current_worker
 from launcher.policy.rescue import CLOSES
 from launcher.worker.connection import Broken
+from launcher.worker.exchange import SAFE_METHODS
 from launcher.worker.request import HOST_RE
 from launcher.worker.response import Abandoned, Response, early_hints
 
@@ -65,6 +66,20 @@ _PLAIN_STATUS = re.compile(r"(?!204|304)[2-5][0-9]{2} [ \t\x21-\x7e\x80-\xff]*")
 _Head = tuple[bytes, int]
 
 
+class PlainHead:
+    """What the head of a plain request comes to."""
+
+    __slots__ = ("closes", "environ", "method", "path", "safe")
+
+    def __init__(self, environ: dict[str, Any]) -> None:
+        self.environ = environ
+        """Of every request with this head, but for what differs between connections."""
+        self.method: str = environ["REQUEST_METHOD"]
+        self.path: str = environ["PATH_INFO"]
+        self.safe = self.method in SAFE_METHODS
+        self.closes = environ.get("HTTP_CONNECTION", "").lower() == "close"
+
+
 class _NothingToRead(io.RawIOBase):
     """``wsgi.input`` of a request without a body. Has no state, so all share it."""
 
@@ -86,7 +101,7 @@ class HotPath:
         self._exchange = exchange
         self._app: Callable[..., Iterable[bytes]] = worker.wsgi
         self._bases = [self._base(address, multithread) for address in exchange.servers]
-        self._heads: list[dict[bytes, dict[str, Any]]] = [{} for _ in self._bases]
+        self._heads: list[dict[bytes, PlainHead]] = [{} for _ in self._bases]
         self._request_lines: dict[bytes, dict[str, str]] = {}
         self._fields: dict[bytes, tuple[str, Any]] = {}
         self._response_fields: dict[tuple[str, str], bytes] = {}
@@ -118,21 +133,14 @@ class HotPath:
             or _has_hooks(cfg)
         )
 
-    def environ(self, data: bytes, conn: Connection) -> dict[str, Any] | None:
-        """The WSGI environ of the request in ``data``; None when it is not a plain one."""
-        known = self._heads[conn.listener].get(data) or self._read_head(data, conn.listener)
-        if known is None:
-            return None
-        environ = known.copy()
-        environ["REMOTE_ADDR"] = conn.host
-        environ["REMOTE_PORT"] = conn.port_text
-        environ["gunicorn.socket"] = conn.sock
-        return environ
+    def head_of(self, data: bytes, listener: int) -> PlainHead | None:
+        """The head in ``data``; None when that is not a plain request."""
+        return self._heads[listener].get(data) or self._read_head(data, listener)
 
     def run(
         self,
         data: bytes,
-        environ: dict[str, Any],
+        head: PlainHead,
         conn: Connection,
         pad: Notepad,
         now: int,
@@ -146,8 +154,13 @@ class HotPath:
         Raises Broken when the client is gone.
         """
         conn.requests += 1
-        closes = last or environ.get("HTTP_CONNECTION", "").lower() == "close"
-        response = _PlainResponse(self, data, conn, pad, now, closes, hold)
+        if now >= self._dated_until:
+            self._date_anew(now)
+        response = _PlainResponse(self, data, conn, pad, last or head.closes, hold)
+        environ = head.environ.copy()
+        environ["REMOTE_ADDR"] = conn.host
+        environ["REMOTE_PORT"] = conn.port_text
+        environ["gunicorn.socket"] = conn.sock
         environ["wsgi.early_hints"] = response.early_hints
         try:
             pieces = self._app(environ, response.start_response)
@@ -165,7 +178,7 @@ class HotPath:
             begun = response.fall_back() if response.sent else response.reference
             return self._exchange.failed(conn, request, begun, error)
 
-    def head(self, status: str, headers: list[tuple[str, str]]) -> _Head | None:
+    def response_head(self, status: str, headers: list[tuple[str, str]]) -> _Head | None:
         """A plain response's fields as bytes, and the length of its body; None: not plain."""
         try:
             known = self._response_heads.get((status, *headers))
@@ -173,16 +186,8 @@ class HotPath:
             return None
         return known or self._read_response_head(status, headers)
 
-    def first_lines(self, status: str, closes: bool, now: int) -> bytes:
-        """Status, server, date and connection: the same for a second.
-
-        ``now`` is monotonic nanoseconds.
-        """
-        if now >= self._dated_until:
-            date = time.time()
-            self._dated_until = now + int((1 - date % 1) * 1e9)
-            self._date = http_date(date)
-            self._first_lines.clear()
+    def first_lines(self, status: str, closes: bool) -> bytes:
+        """Status, server, date and connection: the same for a second."""
         lines = self._first_lines.get((status, closes))
         if lines is None:
             connection = "close" if closes else "keep-alive"
@@ -200,9 +205,15 @@ class HotPath:
             response.force_close()
         return response
 
+    def _date_anew(self, now: int) -> None:
+        date = time.time()
+        self._dated_until = now + int((1 - date % 1) * 1e9)
+        self._date = http_date(date)
+        self._first_lines.clear()
+
     # What is new is checked with gunicorn's rules, then remembered
 
-    def _read_head(self, data: bytes, listener: int) -> dict[str, Any] | None:
+    def _read_head(self, data: bytes, listener: int) -> PlainHead | None:
         base = self._bases[listener]
         if base is None or not data.endswith(b"\r\n\r\n"):
             return None
@@ -219,8 +230,9 @@ class HotPath:
             environ[field[0]] = field[1]
         if "HTTP_HOST" not in environ:
             return None
-        _remember(self._heads[listener], data, environ, most=MOST_HEADS)
-        return environ
+        head = PlainHead(environ)
+        _remember(self._heads[listener], data, head, most=MOST_HEADS)
+        return head
 
     def _read_request_line(self, line: bytes) -> dict[str, str] | None:
         match = _REQUEST_LINE.fullmatch(line)
@@ -318,7 +330,6 @@ class _PlainResponse:
         "_head",
         "_hold",
         "_hot",
-        "_now",
         "_pad",
         "closes",
         "length",
@@ -332,7 +343,6 @@ class _PlainResponse:
         data: bytes,
         conn: Connection,
         pad: Notepad,
-        now: int,
         closes: bool,
         hold: bool,
     ) -> None:
@@ -340,7 +350,6 @@ class _PlainResponse:
         self._data = data
         self._conn = conn
         self._pad = pad
-        self._now = now
         self._given: tuple[str, list[tuple[str, str]]] | None = None
         self._head = b""
         self.length = -1
@@ -357,7 +366,7 @@ class _PlainResponse:
     ) -> Callable[[bytes], None]:
         """As PEP 3333 says."""
         if exc_info is None and self._given is None and self.reference is None:
-            plain = self._hot.head(status, headers)
+            plain = self._hot.response_head(status, headers)
             if plain:
                 self._given = (status, headers)
                 self._head, self.length = plain
@@ -368,7 +377,7 @@ class _PlainResponse:
     def send(self, body: bytes) -> None:
         """Send the whole response, or hold it."""
         assert self._given
-        first = self._hot.first_lines(self._given[0], self.closes, self._now)
+        first = self._hot.first_lines(self._given[0], self.closes)
         data = b"".join((first, self._head, body))
         if self._hold:
             self.sent = True

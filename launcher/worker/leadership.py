@@ -40,30 +40,26 @@ class Leadership:
     """The right to serve, and who is next."""
 
     def __init__(self) -> None:
-        self._term: Term | None = None
+        self.term: Term | None = None
+        """Of the thread that leads. Another one's term has ended."""
         self._next_in_line = threading.Lock()
         self._bell = threading.Lock()
         self._bell.acquire()
-        self._asleep = False
+        self.asleep = False
+        """Whether the next in line wants to be woken when the leader has something to serve."""
 
     def attain(self) -> Term:
         """Wait until this thread is to lead."""
         with self._next_in_line:
-            if self._term:
-                self._wait_until_held_up(self._term)
-            self._term = Term()
-            return self._term
+            if self.term:
+                self._wait_until_held_up(self.term)
+            self.term = Term()
+            return self.term
 
-    def lost(self, term: Term) -> bool:
-        """Whether another thread leads by now."""
-        return self._term is not term
-
-    def serves(self, term: Term) -> None:
-        """The leader has an event to serve."""
-        term.since = time.monotonic()
-        if self._asleep:
-            self._asleep = False
-            self._bell.release()
+    def wake(self) -> None:
+        """The leader has an event to serve, and has said so in its term."""
+        self.asleep = False
+        self._bell.release()
 
     def _wait_until_held_up(self, term: Term) -> None:
         quiet = 0
@@ -86,9 +82,9 @@ class Leadership:
                 calm = 0.0
 
     def _sleep(self, term: Term) -> None:
-        self._asleep = True
+        self.asleep = True
         # The leader may have become busy without seeing that we sleep; and a
         # bell that was rung too late only makes a later look come early.
         if not term.since:
             self._bell.acquire()
-        self._asleep = False
+        self.asleep = False

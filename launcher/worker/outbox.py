@@ -13,34 +13,23 @@ runs it, which a safe request can stand (RFC 9110 section 9.2).
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
 
 from launcher.worker.connection import Connection
 
 QUICK = 5_000_000
-"""Nanoseconds. A response does not wait behind requests that take longer, as a rule."""
+"""Nanoseconds. A response does not wait longer than that for requests behind it, as a rule."""
 
 _PROBATION = 64
 """Requests in a row that have to be quick before responses are held (again)."""
 
-_MOST = 16
+_MOST = 32
 
 
-class Held(NamedTuple):
-    """A response that is to be sent."""
-
-    conn: Connection
-    request: bytes
-    """All of it; to be consumed when the response is out."""
-    response: bytes
-    again: bool
-    """Whether the connection can have another request."""
-    ended: bool
-    """Whether the client has said that it sends nothing more."""
-    more: bool
-    """Whether it may be sending more for all we know."""
-    took: int
-    """Nanoseconds that the app needed."""
+Held = tuple[Connection, bytes, bytes, bool, bool, bool, int]
+"""A response that is to be sent: its connection, the request (to be consumed when it
+is out), the response, whether the connection can have another request, whether the
+client has said that it sends nothing more, whether it may be sending more for all we
+know, and the nanoseconds that the app needed. A bare tuple, for its price."""
 
 
 class Outbox:
@@ -50,33 +39,32 @@ class Outbox:
         self._enabled = enabled
         self._held: deque[Held] = deque()
         self._quick = -_PROBATION
+        self._waited = 0
+        """Nanoseconds that the app has run since the first of them."""
+        self.open = False
+        """Whether the response to a safe request should be held."""
 
     def __len__(self) -> int:
         return len(self._held)
-
-    @property
-    def open(self) -> bool:
-        """Whether the response to a safe request should be held."""
-        return self._enabled and self._quick >= 0
-
-    @property
-    def full(self) -> bool:
-        """Whether it is time to send."""
-        return len(self._held) >= _MOST
 
     def saw(self, took: int) -> None:
         """A request took so many nanoseconds."""
         if took > QUICK:
             self._quick = -_PROBATION
-        elif self._quick < 0:
+            self.open = False
+        elif not self.open:
             self._quick += 1
+            self.open = self._enabled and self._quick >= 0
 
-    def hold(self, held: Held) -> None:
-        """Keep a response."""
+    def hold(self, held: Held) -> bool:
+        """Keep a response; whether it is time to send."""
         self._held.append(held)
+        self._waited += held[-1]
+        return self._waited > QUICK or len(self._held) >= _MOST
 
     def take(self) -> Held | None:
         """The one that has waited longest; the caller's from now on."""
+        self._waited = 0
         try:
             return self._held.popleft() if self._held else None
         except IndexError:  # another thread has taken it

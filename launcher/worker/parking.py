@@ -46,9 +46,11 @@ class Parking:
         """No more of those."""
         self._epoll.unregister(fd)
 
-    def wait(self) -> None:
-        """Wait until something is `ready`."""
-        self.ready.extend(self._epoll.poll(-1, _BATCH))
+    def wait(self) -> list[tuple[int, int]]:
+        """Wait until something is `ready`; what has become so."""
+        events = self._epoll.poll(-1, _BATCH)
+        self.ready.extend(events)
+        return events
 
     def nudge(self) -> None:
         """Have whoever waits look at what is `ready`."""

@@ -23,8 +23,8 @@ from launcher.ipc.scoreboard import Notepad
 from launcher.policy.rescue import CLOSES
 from launcher.worker import request as requests
 from launcher.worker.connection import Broken, Connection, Phase, SecureConnection
-from launcher.worker.exchange import SAFE_METHODS, Exchange, is_safe
-from launcher.worker.hotpath import HotPath
+from launcher.worker.exchange import Exchange, is_safe
+from launcher.worker.hotpath import HotPath, PlainHead
 from launcher.worker.outbox import QUICK, Held, Outbox
 from launcher.worker.parking import AT_ONCE, READABLE, WRITABLE, Parking
 from launcher.worker.request import IN_KERNEL, Arrived, NeedMore
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from launcher.worker.process import Worker
 
 _REQUEST = Phase.REQUEST
+_RDHUP = int(select.EPOLLRDHUP)
 _WAITING = (Phase.REQUEST, Phase.HANDSHAKE)
 
 _FIRST_LOOK = 4 * 1024
@@ -66,9 +67,9 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
-Running = tuple[Connection, int, str, str]
+Running = tuple[Connection, int, Any]
 """What a thread runs: the connection, the request's bytes that are still in the
-kernel, its method and path."""
+kernel, and what has its ``method`` and ``path``."""
 
 
 class Service:
@@ -91,6 +92,7 @@ class Service:
         self._timeout = settings.timeout
         self._parking = parking
         self._parked = parking.parked
+        self._ready = parking.ready
         self._exchange = Exchange(worker, worker.orders.addresses, settings.threads)
         self._hot: HotPath | None = None
         if HotPath.available(worker):
@@ -106,6 +108,17 @@ class Service:
         return len(self._outbox) > 0
 
     # What the crew asks for
+
+    def look_ahead(self, events: list[tuple[int, int]]) -> None:
+        """Look at the requests that have come, before the first is served.
+
+        Doing one thing many times keeps the caches warm.
+        """
+        parked = self._parked
+        for fd, _ in events:
+            conn = parked.get(fd)
+            if conn is not None and conn.phase is _REQUEST:
+                conn.look_ahead(_FIRST_LOOK)
 
     def attend(self, conn: Connection, events: int, pad: Notepad) -> None:
         """Do what can be done with a claimed connection, as far as what has arrived goes."""
@@ -160,7 +173,8 @@ class Service:
         Its client gets 504 and its stack goes to the log. ``thread``: its
         Python identifier; the thread is lost to this worker.
         """
-        conn, size, method, path = running
+        conn, size, request = running
+        method, path = request.method, request.path
         conn.abandoned = True
         line = f"{method} {path} took longer than {self._timeout:g} s"
         frame = sys._current_frames().get(thread)
@@ -198,18 +212,19 @@ class Service:
     # A request that stays in the kernel until it is answered
 
     def _on_request(self, conn: Connection, events: int, pad: Notepad) -> None:
-        data = conn.peek(_FIRST_LOOK)
+        data = conn.look(_FIRST_LOOK)
         if data and self._hot:
-            environ = self._hot.environ(data, conn)
-            if environ is not None:
-                self._serve_plain(conn, data, environ, pad, bool(events & select.EPOLLRDHUP))
+            head = self._hot.head_of(data, conn.listener)
+            if head is not None:
+                self._serve_plain(conn, data, head, pad, events & _RDHUP != 0)
                 return
+            data = conn.peek(_FIRST_LOOK)  # more may have come since
         if data is None:
             self._park(conn, READABLE)
         elif not data:
             self._close(conn)
         else:
-            self._look_closely(conn, data, bool(events & select.EPOLLRDHUP), pad)
+            self._look_closely(conn, data, events & _RDHUP != 0, pad)
 
     def _look_closely(self, conn: Connection, data: bytes, ended: bool, pad: Notepad) -> None:
         if len(data) == _FIRST_LOOK:
@@ -325,7 +340,7 @@ class Service:
         size = 0 if pulled else arrived.size
         safe = not pulled and is_safe(arrived)
         index = pad.thread
-        self.running[index] = conn, size, arrived.request.method, arrived.request.path
+        self.running[index] = conn, size, arrived.request
         now = time.monotonic_ns()
         line = f"{arrived.request.method} {arrived.request.path}".encode("latin-1", "replace")
         pad.begin(conn.serial, safe, now, conn.written, conn.consumed, size, line)
@@ -345,40 +360,38 @@ class Service:
         self._served(conn, again, more or not arrived.request.should_close())
 
     def _serve_plain(
-        self, conn: Connection, data: bytes, environ: dict[str, Any], pad: Notepad, ended: bool
+        self, conn: Connection, data: bytes, head: PlainHead, pad: Notepad, ended: bool
     ) -> None:
         """As `_serve`, for a request that is nothing but its head. ``ended``: so is the client."""
         assert self._hot
-        size, method = len(data), environ["REQUEST_METHOD"]
-        safe = method in SAFE_METHODS
-        outbox = self._outbox
-        hold = safe and outbox.open and bool(self._parking.ready) and not self.retiring
+        size, safe, outbox = len(data), head.safe, self._outbox
+        hold = safe and outbox.open and bool(self._ready) and not self.retiring
         if not hold and outbox:
             self.send_held(pad)  # this one may take its time
         now = time.monotonic_ns()
-        self.running[pad.thread] = conn, size, method, environ["PATH_INFO"]
+        self.running[pad.thread] = conn, size, head
         pad.begin(conn.serial, safe, now, conn.written, conn.consumed, size, data)
         try:
             last = self.final or not self._keepalive
-            again = self._hot.run(data, environ, conn, pad, now, last, hold)
+            again = self._hot.run(data, head, conn, pad, now, last, hold)
             if not conn.held:
                 conn.drop(size)
                 if conn.outgoing:
                     self._pin(conn, answered=True)
         finally:
             took = time.monotonic_ns() - now
-            outbox.saw(took)
+            if took > QUICK or not outbox.open:
+                outbox.saw(took)
             if conn.held:
                 pad.put_off()
             else:
                 pad.end(took)
             self.running[pad.thread] = None
-        more = again or environ.get("HTTP_CONNECTION", "").lower() != "close"
+        more = again or not head.closes
         if not conn.held:
             self._served_plain(conn, again, ended, more, now)
             return
-        outbox.hold(Held(conn, data, conn.held, again, ended, more, took))
-        if outbox.full or took > QUICK:
+        if outbox.hold((conn, data, conn.held, again, ended, more, took)):
             self.send_held(pad)
 
     def send_held(self, pad: Notepad) -> None:
@@ -387,39 +400,37 @@ class Service:
             try:
                 self._send_held(held, pad)
             except Broken:
-                self._cut(held.conn)
+                self._cut(held[0])
 
     def _send_held(self, held: Held, pad: Notepad) -> None:
-        conn, size, now = held.conn, len(held.request), time.monotonic_ns()
+        conn, request, response, again, ended, more, took = held
+        size, now = len(request), time.monotonic_ns()
         conn.held = b""
-        pad.begin(conn.serial, True, now, conn.written, conn.consumed, size, held.request)
+        answer = len(response) | (0 if again else CLOSES)
+        pad.begin(conn.serial, True, now, conn.written, conn.consumed, size, request, answer)
         try:
-            pad.answer(len(held.response) | (0 if held.again else CLOSES))
             if conn.abandoned:  # noted first, then looked; see `Response._announce`
                 raise Broken
-            conn.send(held.response)
+            conn.send(response)
             conn.drop(size)
             if conn.outgoing:
                 self._pin(conn, answered=True)
         finally:
-            pad.end(held.took)
-        self._served_plain(conn, held.again, held.ended, held.more, now)
+            pad.end(took)
+        self._served_plain(conn, again, ended, more, now)
 
     def _served_plain(
         self, conn: Connection, again: bool, ended: bool, more: bool, now: int
     ) -> None:
-        if again and not conn.outgoing and not ended and self._park_plain(conn, now):
-            return
+        changed = ended or conn.outgoing or conn.lowat > 1 or conn.started
+        if again and not changed and conn.events == READABLE and not self._to_share:
+            # As `_await_next` where nothing has changed since the last request.
+            conn.deadline = now * 1e-9 + self._keepalive
+            self._parked[conn.fd] = conn
+            # An event or an order to retire may have come before it was parked.
+            if not ((conn.missed or self.retiring) and self._parking.claim(conn)):
+                return
         self._served(conn, again, more, look_again=ended)
-
-    def _park_plain(self, conn: Connection, now: int) -> bool:
-        """As `_await_next` where nothing has changed since the last request; else False."""
-        if conn.events != READABLE or conn.lowat > 1 or conn.started or self._to_share:
-            return False
-        conn.deadline = now * 1e-9 + self._keepalive
-        self._parked[conn.fd] = conn
-        # An event or an order to retire may have come before it was parked.
-        return not ((conn.missed or self.retiring) and self._parking.claim(conn))
 
     def _served(self, conn: Connection, again: bool, more: bool, look_again: bool = True) -> None:
         """What comes after a response. ``more``: the client may be sending another request."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 
 from launcher.worker.leadership import Leadership, Term
@@ -50,14 +51,16 @@ class Troupe:
     def _work(self) -> None:
         while True:
             term = self.lead.attain()
-            while not self.lead.lost(term):
+            while self.lead.term is term:
                 if not self._serve_one(term):
                     return
 
     def _serve_one(self, term: Term) -> bool:
         term.since = 0.0
         job = self.jobs.get()
-        self.lead.serves(term)
+        term.since = time.monotonic()
+        if self.lead.asleep:
+            self.lead.wake()
         if job is None:
             self.jobs.put(None)  # for the next
             return False
@@ -103,7 +106,7 @@ def test_a_leader_is_watched_again_after_a_long_quiet() -> None:
     """The next in line sleeps when nothing happens; the first event rings its bell."""
     release = threading.Event()
     with Troupe(2) as troupe:
-        while not troupe.lead._asleep:
+        while not troupe.lead.asleep:
             release.wait(0.001)
         troupe.hold_up(release)
         assert troupe.ask()

@@ -7,7 +7,10 @@ from typing import Any
 from launcher.worker.outbox import QUICK, Held, Outbox
 
 conn: Any = None
-HELD = Held(conn, b"request", b"response", again=True, ended=False, more=True, took=1)
+
+
+def held(took: int) -> Held:
+    return conn, b"request", b"response", True, False, True, took
 
 
 def after(*times: int, enabled: bool = True) -> Outbox:
@@ -39,9 +42,14 @@ def test_it_can_be_turned_off() -> None:
 def test_responses_come_out_in_order_and_once() -> None:
     outbox = after()
     assert outbox.take() is None
-    for number in range(16):
-        assert not outbox.full
-        outbox.hold(HELD._replace(took=number))
-    assert outbox.full
-    assert [held.took for held in iter(outbox.take, None)] == [*range(16)]
+    assert [outbox.hold(held(number)) for number in range(32)] == [False] * 31 + [True]
+    assert list(iter(outbox.take, None)) == [held(number) for number in range(32)]
     assert len(outbox) == 0
+
+
+def test_none_waits_long() -> None:
+    outbox = after()
+    assert not outbox.hold(held(QUICK - 1))
+    assert outbox.hold(held(2)), "the first has waited for the second"
+    assert list(iter(outbox.take, None)) == [held(QUICK - 1), held(2)]
+    assert not outbox.hold(held(2))

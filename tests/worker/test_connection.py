@@ -1,0 +1,59 @@
+"""Looking ahead at a request, by who may not be the one to serve it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from launcher.worker.connection import Connection
+
+Pair = tuple[socket.socket, Connection]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    client, ours = socket.socketpair()
+    with client, ours:
+        yield client, Connection(ours, 1, 0, "127.0.0.1", 5)
+
+
+def test_what_was_seen_ahead_is_not_read_again(pair: Pair) -> None:
+    client, conn = pair
+    client.send(b"one")
+    conn.look_ahead(100)
+    client.send(b"two")
+    assert conn.look(100) == b"one"
+    assert conn.look(100) == b"onetwo", "seen once only"
+
+
+def test_what_was_served_meanwhile_is_not_taken_for_another_request(pair: Pair) -> None:
+    client, conn = pair
+    client.send(b"one")
+    conn.look_ahead(100)
+    conn.drop(3)
+    assert conn.look(100) is None
+    client.send(b"two")
+    assert conn.look(100) == b"two"
+
+
+def test_nothing_there_yet(pair: Pair) -> None:
+    client, conn = pair
+    conn.look_ahead(100)
+    client.send(b"one")
+    assert conn.look(100) == b"one"
+
+
+def test_an_end_is_looked_at_again(pair: Pair) -> None:
+    client, conn = pair
+    client.shutdown(socket.SHUT_WR)
+    conn.look_ahead(100)
+    assert conn.look(100) == b""
+
+
+def test_it_stands_a_connection_that_is_closed_meanwhile(pair: Pair) -> None:
+    _, conn = pair
+    conn.release()
+    conn.look_ahead(100)
+    assert conn.seen is None
