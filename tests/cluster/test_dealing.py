@@ -86,7 +86,7 @@ def test_nobody_waits_behind_a_busy_worker(
     with Request(address, "/sleep/2.0") as slow:
         (busy,) = eventually(lambda: busy_workers(cluster))
         ids = [ask(address) for _ in range(20)]
-        assert busy_workers(cluster) == {busy: 1}, "the 20 answers came while it was busy"
+        assert busy in busy_workers(cluster), "the 20 answers came while it was busy"
         assert Counter(ids) == {3 - busy: 20}
         assert slow.reply().text == "slept"
 
@@ -102,7 +102,7 @@ def test_nobody_waits_behind_a_busy_worker_when_all_come_at_once(
         eventually(lambda: time.monotonic() > begun + 2 * LONG)
         requests = [stack.enter_context(Request(address)) for _ in range(20)]
         ids = [worker_of(request.reply()) for request in requests]
-        assert busy_workers(cluster) == {busy: 1}, "the 20 answers came while it was busy"
+        assert busy in busy_workers(cluster), "the 20 answers came while it was busy"
         assert Counter(ids) == {3 - busy: 20}
 
 
