@@ -1,6 +1,7 @@
 """Any fault, in any order, two at a time now and then: afterwards all is as it should be.
 
 ``FAULT_SEED=n`` takes the same walk again; a walk that fails tells its seed.
+``FAULT_SECONDS=n`` takes a longer one.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from tests.faults.wire import Wire, get
 from tests.load import Load
 from tests.support import Cluster, StartCluster, alive, children, eventually, pool_of
 
-SECONDS = 40.0
+SECONDS = float(os.environ.get("FAULT_SECONDS", "20"))
 
 OWN_SESSION = (
     sys.executable,
