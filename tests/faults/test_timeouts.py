@@ -71,6 +71,7 @@ def test_a_request_that_hangs_gets_504_alone(cluster: Cluster, how: str, path: s
 
 def assert_replaced_one(cluster: Cluster, before: set[int]) -> None:
     eventually(lambda: cluster.ready() and len(before - {*pids(cluster).values()}) == 1)
+    eventually(lambda: any(cluster.status()["restarts"].values()))  # counted when it is gone
     restarts = cluster.status()["restarts"]
     assert restarts == {"crash": 0, "timeout": 1, "memory": 0, "recycle": 0, "reload": 0}
 
