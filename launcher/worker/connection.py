@@ -210,7 +210,7 @@ class Connection:
             raise Broken from error
 
     def look_ahead(self, size: int) -> None:
-        """Keep what has arrived for the next `look`. Whoever has not claimed it may do this."""
+        """Keep what has arrived for `seen_ahead`. Whoever has not claimed it may do this."""
         consumed = self.consumed
         try:
             data = self.sock.recv(size, _PEEK)
@@ -218,13 +218,11 @@ class Connection:
             return
         self.seen = consumed, data
 
-    def look(self, size: int) -> bytes | None:
-        """As `peek`; but more may have arrived since a look ahead."""
+    def seen_ahead(self) -> bytes:
+        """What a look ahead has found, once; more may have arrived since."""
         seen, self.seen = self.seen, None
-        # Somebody may have served a request between our noting `consumed` and the look.
-        if seen and seen[0] == self.consumed and seen[1]:
-            return seen[1]
-        return self.peek(size)
+        # Somebody may have served a request between the noting of `consumed` and the look.
+        return seen[1] if seen and seen[0] == self.consumed else b""
 
     def pull(self, size: int) -> bytes | None:
         """As `peek`, but consumed."""

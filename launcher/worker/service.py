@@ -212,12 +212,14 @@ class Service:
     # A request that stays in the kernel until it is answered
 
     def _on_request(self, conn: Connection, events: int, pad: Notepad) -> None:
-        data = conn.look(_FIRST_LOOK)
+        ahead = conn.seen_ahead()
+        data = ahead or conn.peek(_FIRST_LOOK)
         if data and self._hot:
             head = self._hot.head_of(data, conn.listener)
             if head is not None:
                 self._serve_plain(conn, data, head, pad, events & _RDHUP != 0)
                 return
+        if ahead:
             data = conn.peek(_FIRST_LOOK)  # more may have come since
         if data is None:
             self._park(conn, READABLE)

@@ -19,13 +19,14 @@ def pair() -> Iterator[Pair]:
         yield client, Connection(ours, 1, 0, "127.0.0.1", 5)
 
 
-def test_what_was_seen_ahead_is_not_read_again(pair: Pair) -> None:
+def test_what_was_seen_ahead_is_told_once(pair: Pair) -> None:
     client, conn = pair
     client.send(b"one")
     conn.look_ahead(100)
     client.send(b"two")
-    assert conn.look(100) == b"one"
-    assert conn.look(100) == b"onetwo", "seen once only"
+    assert conn.seen_ahead() == b"one"
+    assert conn.seen_ahead() == b""
+    assert conn.peek(100) == b"onetwo", "it is still there"
 
 
 def test_what_was_served_meanwhile_is_not_taken_for_another_request(pair: Pair) -> None:
@@ -33,27 +34,20 @@ def test_what_was_served_meanwhile_is_not_taken_for_another_request(pair: Pair) 
     client.send(b"one")
     conn.look_ahead(100)
     conn.drop(3)
-    assert conn.look(100) is None
-    client.send(b"two")
-    assert conn.look(100) == b"two"
+    assert conn.seen_ahead() == b""
 
 
-def test_nothing_there_yet(pair: Pair) -> None:
+def test_nothing_there_yet_or_no_more(pair: Pair) -> None:
     client, conn = pair
     conn.look_ahead(100)
-    client.send(b"one")
-    assert conn.look(100) == b"one"
-
-
-def test_an_end_is_looked_at_again(pair: Pair) -> None:
-    client, conn = pair
+    assert conn.seen_ahead() == b""
     client.shutdown(socket.SHUT_WR)
     conn.look_ahead(100)
-    assert conn.look(100) == b""
+    assert conn.seen_ahead() == b""
 
 
 def test_it_stands_a_connection_that_is_closed_meanwhile(pair: Pair) -> None:
     _, conn = pair
     conn.release()
     conn.look_ahead(100)
-    assert conn.seen is None
+    assert conn.seen_ahead() == b""
