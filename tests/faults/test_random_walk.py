@@ -64,13 +64,17 @@ class Walk:
 
     def kill_a_worker(self) -> None:
         how = self.chance.choice([signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM, signal.SIGABRT])
-        self._kill([self.chance.choice([*pids(self.cluster).values()])], how)
+        self._kill([self._worker()], how)
 
     def kill_all_workers(self) -> None:
         self._kill([*pids(self.cluster).values()])
 
     def kill_the_pool(self) -> None:
         self._kill(children(self.cluster.pid)[:1])
+
+    def _worker(self) -> int:
+        """The pid of one that is online, when there is one: another fault may be at work."""
+        return self.chance.choice(eventually(lambda: [*pids(self.cluster).values()], within=30))
 
     def _kill(self, victims: list[int], how: int = signal.SIGKILL) -> None:
         for victim in victims:
@@ -79,7 +83,7 @@ class Walk:
         eventually(lambda: not any(map(alive, victims)), within=30)
 
     def freeze_a_worker_and_kill_it(self) -> None:
-        victim = self.chance.choice([*pids(self.cluster).values()])
+        victim = self._worker()
         with suppress(ProcessLookupError), frozen(victim):
             pass_time(0.2)
             self._kill([victim])
