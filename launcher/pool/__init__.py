@@ -1,1 +1,21 @@
 """What runs in a pool: loads the app once, forks workers, reaps them. Orders come from outside."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def _hidden(variable: str) -> Iterator[None]:
+    text = os.environ.pop(variable, None)
+    try:
+        yield
+    finally:
+        if text is not None:
+            os.environ[variable] = text
+
+
+# gunicorn reads this one as it is imported, and fails over what is no number. How many
+# workers there are is not its business here, and the app may mean something else by it.
+with _hidden("WEB_CONCURRENCY"):
+    import gunicorn.config  # noqa: F401

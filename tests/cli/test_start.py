@@ -163,6 +163,15 @@ def test_several_and_all(console: Console) -> None:
     assert list(console.home.iterdir()) == []
 
 
+@pytest.mark.parametrize("text", ["", "many"])
+def test_a_number_of_workers_in_the_environment_that_is_not_asked_for(
+    console: Console, text: str
+) -> None:
+    """gunicorn would fail over it as it is imported; to the app it may mean something."""
+    console.ok("start", "web:app", "-w", "1", *PORT, WEB_CONCURRENCY=text)
+    assert console.ask("web", "WEB_CONCURRENCY")["WEB_CONCURRENCY"] == text
+
+
 def test_two_apps_cannot_share_an_address(console: Console) -> None:
     console.write("blog.py", "from web import app\n")
     line = console.refused("start", "web:app", "blog:app")
