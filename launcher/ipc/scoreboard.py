@@ -156,11 +156,14 @@ class Row:
         """How many threads run a request."""
         return self._busy_bytes.tobytes().count(1)
 
-    def all_busy_since(self, time: int) -> bool:
-        """Whether no thread has been free since ``time`` (monotonic nanoseconds)."""
-        words, first = self._words, self._notes
-        notes = range(first, first + self.threads * _NOTE, _NOTE)
-        return all(words[note + _STATE] != IDLE and words[note + _BEGAN] <= time for note in notes)
+    def all_busy_since(self) -> int:
+        """When the last thread began what it runs (monotonic nanoseconds); 0: one is free."""
+        words, since = self._words, 0
+        for note in range(self._notes, self._notes + self.threads * _NOTE, _NOTE):
+            if words[note + _STATE] == IDLE:
+                return 0
+            since = max(since, words[note + _BEGAN])
+        return since
 
     def requests(self) -> int:
         """How many requests the worker has finished."""

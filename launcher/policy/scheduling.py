@@ -9,9 +9,11 @@ from typing import Protocol
 LONG = 0.005
 """Seconds; nearly all requests that only compute are over by then."""
 
-_HELD_UP = 64
-"""A worker that is held up counts as if it had so many requests more: what was dealt to
-the others meanwhile is answered sooner, unless it is very much."""
+_HELD_UP = 16
+"""A worker that has been held up for `LONG` counts as if it had so many requests more, and
+so many again whenever that time has doubled: what was dealt to the others meanwhile is
+answered sooner, unless it is very much. On a busy machine all workers look held up at
+times, but not for as long as one whose requests wait for something."""
 
 
 class Candidate(Protocol):
@@ -32,8 +34,8 @@ class Candidate(Protocol):
     def load(self) -> int:
         """Requests it runs plus connections dealt to it that it has not taken yet."""
 
-    def held_up(self) -> bool:
-        """Whether all its threads have been with their requests for `LONG` already."""
+    def held_up(self) -> float:
+        """Seconds for which all its threads have been with their requests; 0: one is free."""
 
 
 Policy = Callable[[Sequence[Candidate], int, str], int]
@@ -64,8 +66,7 @@ def round_robin(ring: Sequence[Candidate], after: int, client: str) -> int:  # n
         load = worker.load()
         if load < worker.threads:
             return index
-        if worker.held_up():
-            load += _HELD_UP
+        load += _HELD_UP * int(worker.held_up() / LONG).bit_length()
         if load < least:
             best, least = index, load
     return best

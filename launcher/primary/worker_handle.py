@@ -14,7 +14,6 @@ from launcher.ipc.scoreboard import Row
 from launcher.policy.health import Overweight, Pulse
 from launcher.policy.lifecycle import WorkerState, advance
 from launcher.policy.restart import STOOD_UP
-from launcher.policy.scheduling import LONG
 from launcher.primary.connections import Connection
 from launcher.primary.proc import usage
 from launcher.primary.reactor import Timer
@@ -95,9 +94,10 @@ class WorkerHandle:
         """Requests it runs plus connections dealt to it that it has not taken yet."""
         return self.row.busy() + self._promised - self.row.taken
 
-    def held_up(self) -> bool:
-        """Whether all its threads have been with their requests for `LONG` already."""
-        return self.row.all_busy_since(time.monotonic_ns() - int(LONG * 1e9))
+    def held_up(self) -> float:
+        """Seconds for which all its threads have been with their requests; 0: one is free."""
+        since = self.row.all_busy_since()
+        return (time.monotonic_ns() - since) * 1e-9 if since else 0.0
 
     def said_hello(self, pid: int) -> None:
         """The worker exists. From here on it can be signalled."""

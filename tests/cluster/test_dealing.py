@@ -83,12 +83,12 @@ def test_nobody_waits_behind_a_busy_worker(
 ) -> None:
     cluster = start_cluster("echo:app", "-w", "2", "--threads", "1", *options).ready()
     address = cluster.address
-    with Request(address, "/sleep/2.0") as slow:
-        (busy,) = eventually(lambda: busy_workers(cluster))
+    eventually(lambda: not busy_workers(cluster))  # the end of a health check
+    with ExitStack() as stack:
+        busy = occupied(cluster, address, stack)
         ids = [ask(address) for _ in range(20)]
         assert busy in busy_workers(cluster), "the 20 answers came while it was busy"
         assert Counter(ids) == {3 - busy: 20}
-        assert slow.reply().text == "slept"
 
 
 def test_nobody_waits_behind_a_busy_worker_when_all_come_at_once(
@@ -99,7 +99,7 @@ def test_nobody_waits_behind_a_busy_worker_when_all_come_at_once(
     with ExitStack() as stack:
         busy = occupied(cluster, address, stack)
         begun = time.monotonic()
-        eventually(lambda: time.monotonic() > begun + 2 * LONG)
+        eventually(lambda: time.monotonic() > begun + 8 * LONG)
         requests = [stack.enter_context(Request(address)) for _ in range(20)]
         ids = [worker_of(request.reply()) for request in requests]
         assert busy in busy_workers(cluster), "the 20 answers came while it was busy"

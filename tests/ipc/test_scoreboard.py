@@ -74,12 +74,11 @@ def test_a_note_names_its_thread(board: Scoreboard) -> None:
 def test_all_busy_since_means_every_thread(board: Scoreboard) -> None:
     row = board.row(0)
     for thread in range(4):
-        assert not row.all_busy_since(1000)
-        begin(row, thread, now=100 * thread)
-    assert row.all_busy_since(300)
-    assert not row.all_busy_since(299), "the last one has begun later"
+        assert row.all_busy_since() == 0
+        begin(row, thread, now=400 - 100 * thread)
+    assert row.all_busy_since() == 400, "when the last one has begun"
     row.pad(2).end(took=5)
-    assert not row.all_busy_since(1000)
+    assert row.all_busy_since() == 0
 
 
 def test_a_fresh_row_is_empty(board: Scoreboard) -> None:

@@ -19,10 +19,10 @@ class Worker:
     running: int = 0
     connections: int = 0
     threads: int = 4
-    long: bool = False
+    busy: float = 0.0
 
-    def held_up(self) -> bool:
-        return self.long
+    def held_up(self) -> float:
+        return self.busy
 
     def load(self) -> int:
         return self.running
@@ -109,18 +109,30 @@ def test_threads_fill_up_in_turns_and_then_queues_do() -> None:
     assert [worker.running for worker in cluster.ring] == [3, 4]
 
 
-def test_when_none_is_free_a_worker_that_is_held_up_is_passed_over() -> None:
-    cluster = Cluster(round_robin, Worker(0, running=1, threads=1, long=True), Worker(1, threads=1))
-    assert [cluster.deal_work() for _ in range(20)] == [1] * 20
+def one_held_up(busy: float, other: float = 0.0) -> Cluster:
+    """Of two workers of one thread the first has been with a request for so many seconds."""
+    stuck, getting_on = Worker(0, running=1, threads=1, busy=busy), Worker(1, threads=1, busy=other)
+    return Cluster(round_robin, stuck, getting_on)
+
+
+@pytest.mark.parametrize(("busy", "first"), [(0.0049, 1), (0.005, 17), (0.01, 33), (2.0, 145)])
+def test_when_none_is_free_a_worker_that_is_held_up_is_passed_over(busy: float, first: int) -> None:
+    cluster = one_held_up(busy)
+    assert [cluster.deal_work() for _ in range(first + 2)] == [1] * first + [0, 1]
 
 
 def test_a_worker_that_is_held_up_is_not_forgotten_when_very_many_come() -> None:
-    cluster = Cluster(round_robin, Worker(0, running=1, threads=1, long=True), Worker(1, threads=1))
-    assert Counter(cluster.deal_work() for _ in range(265)) == {1: 165, 0: 100}
+    cluster = one_held_up(2.0)
+    assert Counter(cluster.deal_work() for _ in range(344)) == {1: 244, 0: 100}
+
+
+def test_who_has_been_held_up_for_a_moment_is_preferred_to_who_has_been_for_long() -> None:
+    cluster = one_held_up(0.1, other=0.009)
+    assert [cluster.deal_work() for _ in range(20)] == [1] * 20
 
 
 def test_when_all_are_held_up_the_least_loaded_gets_it() -> None:
-    workers = [Worker(slot, running=4, long=True) for slot in (0, 1)]
+    workers = [Worker(slot, running=4, busy=0.1) for slot in (0, 1)]
     cluster = Cluster(round_robin, *workers)
     assert [cluster.deal_work() for _ in range(4)] == [0, 1, 0, 1]
 
