@@ -16,7 +16,7 @@ def _response(status: str, text: str, *extra: str) -> bytes:
 
 
 BAD_GATEWAY = _response(
-    "502 Bad Gateway", "The worker that ran this request died. It was not run again."
+    "502 Bad Gateway", "The worker that ran this request died before it had answered."
 )
 UNAVAILABLE = _response(
     "503 Service Unavailable", "No worker could take this request in time.", "Retry-After: 5"

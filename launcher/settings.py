@@ -10,12 +10,13 @@ Knows nothing of click, gunicorn or processes.
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, Self, get_args, get_type_hints
 
 from launcher.address import BindAddress, parse_bind, read_bind
 from launcher.errors import LauncherError
 from launcher.readers import (
+    MAX_WORKERS,
     check_name,
     one_of,
     read_app,
@@ -76,6 +77,20 @@ class Option:
     def flag(self) -> str:
         """What it is called on the command line."""
         return self.metavar if self.positional else "--" + self.name.replace("_", "-")
+
+    def takes(self, value: Any) -> bool:
+        """Whether ``value``, of the right type, is one that could have been read.
+
+        Not whether files are there: they may have gone since.
+        """
+        if value is None or self.switch or self.path:
+            return True
+        try:
+            for part in value if self.repeatable else (value,):
+                self.read(f"{part:.9f}" if isinstance(part, float) else str(part))
+        except (ValueError, OSError):
+            return False
+        return True
 
     @property
     def variable(self) -> str:
@@ -243,6 +258,17 @@ class Settings:
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Where each setting that is no default comes from, as its user wrote it: ``--workers``."""
 
+    def sized(self, workers: int | None, wanted: int, sizing: str) -> Self:
+        """These, with another number of workers: as asked for (None: auto), as it is, and why."""
+        sources = {name: source for name, source in self.sources.items() if name != "workers"}
+        if workers is not None:
+            sources["workers"] = sizing.partition(": ")[2]
+        return replace(self, workers=workers, wanted=wanted, sizing=sizing, sources=sources)
+
+    def sized_as(self, other: Self) -> Self:
+        """These, with as many workers as those, for the same reason."""
+        return self.sized(other.workers, other.wanted, other.sizing)
+
     def to_json(self) -> dict[str, Any]:
         """This as a dict that ``json`` takes and ``from_json`` reads back."""
         return asdict(self) | {"bind": list(self.bind), "sources": dict(self.sources)}
@@ -255,8 +281,11 @@ class Settings:
             odd = sorted(data.keys() ^ hints.keys())
             raise LauncherError(f"settings of another version: {', '.join(map(repr, odd))}")
         for name, hint in hints.items():
-            if not _fits(data[name], hint):
+            row = OPTIONS_BY_NAME.get(name)
+            if not (_fits(data[name], hint) and (row is None or row.takes(data[name]))):
                 raise LauncherError(f"settings with a wrong value for {name!r}")
+        if not 1 <= data["wanted"] <= MAX_WORKERS:
+            raise LauncherError("settings with a wrong value for 'wanted'")
         return cls(**{**data, "bind": tuple(data["bind"])})
 
 

@@ -180,6 +180,16 @@ class Failed(NamedTuple):
     detail: str
 
 
+class Forked(NamedTuple):
+    """Pool to primary: this worker is a process now; a pidfd of it comes along (pidfd_open(2)).
+
+    It may hang in a server hook before it can say hello itself.
+    """
+
+    id: int
+    pid: int
+
+
 class SpawnFailed(NamedTuple):
     """Pool to primary: the fork itself failed (EAGAIN, ENOMEM)."""
 
@@ -214,6 +224,7 @@ Message = (
     | Changed
     | Loaded
     | Failed
+    | Forked
     | SpawnFailed
     | Exited
 )
@@ -236,6 +247,7 @@ _TYPES: dict[bytes, type[Any]] = {
     b"c": Changed,
     b"l": Loaded,
     b"F": Failed,
+    b"k": Forked,
     b"f": SpawnFailed,
     b"X": Exited,
 }

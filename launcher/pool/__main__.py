@@ -56,6 +56,10 @@ def main() -> None:
     except LoadError as error:
         channel.send(encode(Failed(error.reason, error.detail)))
         sys.exit(APP_FAILED)
+    if application.unused and not given:
+        names = ", ".join(sorted(application.unused))
+        file = boot.settings.gunicorn_config
+        channel.send(encode(Notice(f"{file}: not used here, see the options: {names}")))
     if unfit:
         channel.send(encode(Notice(f"each worker loads the app for itself: {unfit}")))
         _start_over([channel.fd, *descriptors], environment)

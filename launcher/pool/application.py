@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import runpy
+import sys
 import traceback
 from typing import Any
 
@@ -22,6 +24,12 @@ from launcher.settings import Settings
 
 APP_FAILED = 4
 """Exit status of a process that could not load the app (gunicorn's APP_LOAD_ERROR)."""
+
+_NOT_OF_THE_FILE = frozenset(
+    {"bind", "backlog", "daemon", "keepalive", "max_requests", "pidfile", "reload", "wsgi_app"}
+)
+"""gunicorn's settings that mean nothing in its configuration file here; and so do those
+that `_ours` overrides."""
 
 _OURS = (os.path.dirname(launcher.__file__), os.path.dirname(os.path.dirname(traceback.__file__)))
 
@@ -45,6 +53,8 @@ class Application(BaseApplication):
 
     def __init__(self, boot: Boot) -> None:
         self.boot = boot
+        self.unused: list[str] = []
+        """What the user's gunicorn.conf.py sets in vain."""
         super().__init__(prog="launcher")
 
     def do_load_config(self) -> None:
@@ -64,12 +74,16 @@ class Application(BaseApplication):
             self._load_file(settings.gunicorn_config)
         for key, value in _ours(settings).items():
             self.cfg.set(key, value)
+        folders = (self.cfg.pythonpath or "").split(",")
+        sys.path[:0] = [os.path.abspath(folder) for folder in folders if folder]
 
     def load(self) -> Any:
         """Import the app and return its WSGI callable. Raises LoadError."""
         name = self.boot.settings.app
         try:
-            return import_app(name)
+            return _wsgi_app(name, import_app(name))
+        except LoadError:
+            raise
         except AppImportError as error:
             raise LoadError(f"cannot load {name!r}: {error}") from None
         except SystemExit as error:
@@ -89,13 +103,35 @@ class Application(BaseApplication):
         except BaseException as error:
             summary = traceback.format_exception_only(error)[-1].strip()
             raise LoadError(f"cannot load {path}: {summary}", app_traceback(error)) from None
+        ours = _NOT_OF_THE_FILE | _ours(self.boot.settings).keys()
         for key, value in values.items():
             if key not in self.cfg.settings:
+                continue
+            if key in ours:
+                self.unused.append(key)
                 continue
             try:
                 self.cfg.set(key, value)
             except Exception as error:
                 raise LoadError(f"{path}: {key} = {value!r}: {error}") from None
+
+
+def _wsgi_app(name: str, app: Any) -> Any:
+    """``app``, unless it is plain that it cannot be called as PEP 3333 says: LoadError then."""
+    if any(map(inspect.iscoroutinefunction, (app, type(app).__call__))):
+        raise LoadError(f"cannot load {name!r}: it is an ASGI app, and this serves WSGI apps")
+    try:
+        takes = inspect.signature(app)
+    except (TypeError, ValueError):  # of an extension module
+        return app
+    try:
+        takes.bind({}, print)
+    except TypeError:
+        raise LoadError(
+            f"cannot load {name!r}: it does not take (environ, start_response);"
+            f" if it makes the app, write '{name}()'"
+        ) from None
+    return app
 
 
 def _values_of(path: str) -> dict[str, Any]:

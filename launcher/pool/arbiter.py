@@ -25,7 +25,16 @@ from setproctitle import setproctitle
 
 from launcher.ipc.boot import Boot
 from launcher.ipc.channel import Channel, ChannelClosed
-from launcher.ipc.messages import Changed, Exited, Reopen, Spawn, SpawnFailed, decode, encode
+from launcher.ipc.messages import (
+    Changed,
+    Exited,
+    Forked,
+    Reopen,
+    Spawn,
+    SpawnFailed,
+    decode,
+    encode,
+)
 from launcher.ipc.scoreboard import Scoreboard
 from launcher.logs.streams import Output
 from launcher.pool.application import Application
@@ -117,8 +126,13 @@ class Arbiter(GunicornArbiter):
         """Overridden: fork what was ordered, nothing else."""
         while self._orders:
             spawn, sock = self._orders.popleft()
-            with sock:
+            try:
                 self._fork(spawn, sock)
+            finally:
+                # A worker that leaves comes by here, and may still wait for threads of the
+                # app: its end of the channel stays open until the process has ended.
+                if os.getpid() == self.pid:
+                    sock.close()
 
     def reap_workers(self) -> None:
         """Overridden: gunicorn's halts when a worker cannot boot; ours reports every end."""
@@ -165,9 +179,16 @@ class Arbiter(GunicornArbiter):
             leave_the_pool=self._leave_the_pool,
         )
         try:
-            self.spawn_worker()
+            pid = self.spawn_worker()
         except OSError as error:
             self._report(SpawnFailed(spawn.id, error.strerror or str(error)))
+            return
+        with contextlib.suppress(OSError):  # no descriptors left: it says hello itself
+            pidfd = os.pidfd_open(pid)
+            try:
+                self._report(Forked(spawn.id, pid), (pidfd,))
+            finally:
+                os.close(pidfd)
 
     def _worker_with_orders(self, *args: Any) -> GunicornWorker:
         worker: Any = self._make_worker(*args)
@@ -189,9 +210,11 @@ class Arbiter(GunicornArbiter):
             if path:
                 self._report(Changed(path))
 
-    def _report(self, message: Changed | Exited | SpawnFailed) -> None:
+    def _report(
+        self, message: Changed | Exited | Forked | SpawnFailed, descriptors: tuple[int, ...] = ()
+    ) -> None:
         with contextlib.suppress(ChannelClosed):  # found out by the next receive
-            self._channel.send(encode(message))
+            self._channel.send(encode(message), descriptors)
 
     def _wake_up(self) -> None:
         with contextlib.suppress(BlockingIOError):

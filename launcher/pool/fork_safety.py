@@ -11,6 +11,8 @@ from collections.abc import Container
 
 _LOOKS = 20
 
+_SQLITE = b"SQLite format 3\0"
+
 
 def open_sockets() -> dict[str, int]:
     """This process's sockets: what the kernel calls each, and its descriptor (proc(5))."""
@@ -28,9 +30,10 @@ def why_not_to_fork(known_sockets: Container[str]) -> str | None:
 
     A thread does not survive fork(2), but the locks it holds do. A connected
     socket would be shared by all workers, which would then read each other's
-    answers. ``known_sockets`` were open before the app was loaded.
+    answers. ``known_sockets`` were open before the app was loaded. Nor may a connection
+    to an SQLite database be carried across (sqlite.org/howtocorrupt.html, section 2.6).
     """
-    return _live_threads() or _connection(known_sockets)
+    return _live_threads() or _connection(known_sockets) or _database()
 
 
 def _live_threads() -> str | None:
@@ -50,6 +53,14 @@ def _connection(known_sockets: Container[str]) -> str | None:
         if name not in known_sockets:
             with contextlib.suppress(OSError):  # not connected: a listener, say
                 return f"loading it opened a connection to {_peer(fd)}"
+    return None
+
+
+def _database() -> str | None:
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the listing's own, or one that cannot be read from
+            if os.pread(int(name), len(_SQLITE), 0) == _SQLITE:
+                return f"loading it opened the database {os.readlink(f'/proc/self/fd/{name}')}"
     return None
 
 

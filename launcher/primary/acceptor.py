@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import select
 import socket
 from collections.abc import Sequence
@@ -99,7 +100,11 @@ class Acceptor:
             self._cannot = False
             log("accepting again")
         host, port = address[:2] if exact else ("", 0)
-        batch.append(self._connections.add(accepted, index, host, port, exact))
+        try:
+            batch.append(self._connections.add(accepted, index, host, port, exact))
+        except OSError as error:  # the kernel has no room for it (epoll_ctl(2))
+            os.close(accepted)
+            return self._refused(error)
         return True
 
     def _refused(self, error: OSError) -> bool:

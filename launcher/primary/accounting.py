@@ -18,6 +18,7 @@ import socket
 import struct
 import termios
 
+from launcher.descriptors import borrowed
 from launcher.policy.rescue import Figures
 
 # struct tcp_info, linux/tcp.h: two u64 at these offsets since Linux 4.2.
@@ -39,21 +40,19 @@ def figures(fd: int) -> Figures | None:
     That is so for anything that is not TCP, for a kernel or sandbox without
     them, and once either side has begun to close, when a FIN counts as a byte.
     """
-    sock = socket.socket(fileno=fd)
     try:
-        state, acked, received = _counts(sock)
-        for _ in range(_MOST_LOOKS):
-            before = state, acked, received
-            unsent, unread = _queue(fd, _SIOCOUTQ), _queue(fd, termios.FIONREAD)
+        with borrowed(fd) as sock:
             state, acked, received = _counts(sock)
-            if before == (state, acked, received):
-                break
-        else:
-            return None
+            for _ in range(_MOST_LOOKS):
+                before = state, acked, received
+                unsent, unread = _queue(fd, _SIOCOUTQ), _queue(fd, termios.FIONREAD)
+                state, acked, received = _counts(sock)
+                if before == (state, acked, received):
+                    break
+            else:
+                return None
     except OSError:
         return None
-    finally:
-        sock.detach()
     if state not in (_STATE_ESTABLISHED, _STATE_CLOSE_WAIT):
         return None
     if state == _STATE_CLOSE_WAIT:

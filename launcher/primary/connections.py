@@ -86,12 +86,15 @@ class Connections:
         return self._by_serial.get(serial)
 
     def add(self, fd: int, listener: int, host: str, port: int, exact: bool) -> Connection:
-        """Keep the connection behind ``fd`` and watch it for hang-up."""
+        """Keep the connection behind ``fd`` and watch it for hang-up.
+
+        Raises OSError, with ``fd`` still the caller's, when it cannot be watched.
+        """
+        self._reactor.watch(fd, _HANG_UP_ONLY, self._on_hang_up)
         self._last_serial += 1
         connection = Connection(self._last_serial, fd, listener, host, port, exact)
         self._by_serial[connection.serial] = connection
         self._by_fd[fd] = connection
-        self._reactor.watch(fd, _HANG_UP_ONLY, self._on_hang_up)
         return connection
 
     def pin(self, serial: int, *, pinned: bool, answered: bool) -> None:

@@ -6,6 +6,7 @@ import os
 import select
 import socket
 import struct
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from launcher.control.protocol import (
     refused,
 )
 from launcher.errors import LauncherError
+from launcher.primary.log import write
 from launcher.primary.reactor import Reactor, Timer
 
 
@@ -53,6 +55,8 @@ class _Client:
         self.received = b""
         self.to_send = b""
         self.asked = False
+        self.stays = False
+        """Whether it waits for our end, not only for the reply."""
         self.patience: Timer | None = None
         """Ends the conversation if it takes too long."""
 
@@ -60,8 +64,8 @@ class _Client:
 class ControlServer:
     """Serves the clients of the control socket: one request and one reply each.
 
-    A client is kept after its reply until it closes, so that whoever asked for
-    the cluster's end can wait for ours.
+    Whoever asked for the cluster's end is kept until it closes, so that it can
+    wait for ours; the others get a moment to read their reply.
     """
 
     def __init__(self, reactor: Reactor, sock: socket.socket, verbs: Mapping[str, Verb]) -> None:
@@ -99,12 +103,11 @@ class ControlServer:
         fd = sock.fileno()
         client = self._clients[fd] = _Client(sock)
         self._reactor.watch(fd, select.EPOLLIN, self._on_event)
+        self._wait_for(fd, client)
 
-        def lose_patience() -> None:
-            if not client.asked or client.to_send:
-                self._hang_up(fd)
-
-        client.patience = self._reactor.call_later(_PATIENCE, lose_patience)
+    def _wait_for(self, fd: int, client: _Client) -> None:
+        """Give it a while, to send its request or to read the reply."""
+        client.patience = self._reactor.call_later(_PATIENCE, lambda: self._hang_up(fd))
 
     def _on_event(self, fd: int, events: int) -> None:
         client = self._clients[fd]
@@ -131,6 +134,8 @@ class ControlServer:
         client.received += data
         if b"\n" in client.received or len(client.received) > MAX_REQUEST:
             client.asked = True
+            if client.patience:
+                client.patience.cancel()
             self._answer(fd, client, client.received.partition(b"\n")[0])
 
     def _send(self, fd: int, client: _Client) -> None:
@@ -148,13 +153,19 @@ class ControlServer:
         def give(answer: dict[str, Any]) -> None:
             if self._clients.get(fd) is client:  # else: it did not wait for it
                 client.to_send = encode(answer)
+                if not client.stays:
+                    self._wait_for(fd, client)
                 self._send(fd, client)
 
         try:
             request = parse_request(line)
+            client.stays = request.verb == "stop"
             self._verbs[request.verb](request.args, Reply(give))
         except LauncherError as error:
             give(refused(str(error), error.exit_status))
+        except Exception:  # no line that somebody sends ends the cluster
+            write(traceback.format_exc())
+            give(refused("a defect of the launcher; the cluster's log has the traceback"))
 
     def _hang_up(self, fd: int) -> None:
         client = self._clients.pop(fd)

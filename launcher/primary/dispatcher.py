@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from launcher import refusals
 from launcher.policy.scheduling import Policy
@@ -118,14 +119,12 @@ class Dispatcher:
         return False
 
     def _deal_waiting(self) -> None:
-        was_full = self.full
-        for serial, connection in list(self._waiting.items()):
-            hung_up = self._connections.get(serial) is None
-            if not hung_up and not self._deal(connection):
-                break
-            del self._waiting[serial]
-        if was_full and not self.full:
-            self.on_room()
+        with self._room_told():
+            for serial, connection in list(self._waiting.items()):
+                hung_up = self._connections.get(serial) is None
+                if not hung_up and not self._deal(connection):
+                    break
+                del self._waiting[serial]
 
     def _look_later(self) -> None:
         if self._next_look is None:
@@ -140,11 +139,20 @@ class Dispatcher:
 
     def _refuse_waiting(self, since: float = float("inf")) -> None:
         """Answer 503 to those that have waited since before ``since``."""
-        while self._waiting:
-            serial, connection = next(iter(self._waiting.items()))
-            if connection.since > since:
-                break
-            del self._waiting[serial]
-            fd = self._connections.release(connection)
-            if fd is not None:
-                self._farewell.answer(fd, refusals.UNAVAILABLE)
+        with self._room_told():
+            while self._waiting:
+                serial, connection = next(iter(self._waiting.items()))
+                if connection.since > since:
+                    break
+                del self._waiting[serial]
+                fd = self._connections.release(connection)
+                if fd is not None:
+                    self._farewell.answer(fd, refusals.UNAVAILABLE)
+
+    @contextlib.contextmanager
+    def _room_told(self) -> Iterator[None]:
+        """Whoever has stopped accepting because of us hears when there is room again."""
+        was_full = self.full
+        yield
+        if was_full and not self.full:
+            self.on_room()

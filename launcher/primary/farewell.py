@@ -12,16 +12,14 @@ import contextlib
 import os
 import select
 import socket
-import struct
 from collections import OrderedDict
 
+from launcher.descriptors import reset
 from launcher.primary.reactor import Reactor
 
 _LINGER = 2.0
 _MOST_READ = 1 << 20
 _MOST_AT_ONCE = 1024
-
-_RESET = struct.pack("ii", 1, 0)  # socket(7), SO_LINGER: on, no time
 
 
 class Farewell:
@@ -56,10 +54,7 @@ class Farewell:
 
     def cut(self, fd: int) -> None:
         """Close with a reset: what the client has is not the whole response."""
-        with contextlib.suppress(OSError):
-            sock = socket.socket(fileno=os.dup(fd))
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            sock.close()
+        reset(fd)
         os.close(fd)
 
     def close(self) -> None:

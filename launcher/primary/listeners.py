@@ -91,12 +91,15 @@ def _open(address: BindAddress, backlog: int) -> Listener:
 def _open_unix(path: str, backlog: int) -> Listener:
     _remove_stale(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    umask = os.umask(0)  # as gunicorn: a proxy is another user; who gets there, the folder says
     try:
         sock.bind(path)
         return _listen(sock, backlog, unlink=path)
     except BaseException:
         sock.close()
         raise
+    finally:
+        os.umask(umask)
 
 
 def _remove_stale(path: str) -> None:
@@ -105,10 +108,13 @@ def _remove_stale(path: str) -> None:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             return
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.setblocking(False)  # one that does not accept is there all the same
             try:
                 probe.connect(path)
             except ConnectionRefusedError:
                 os.unlink(path)
+            except BlockingIOError:
+                pass
 
 
 def _adopt(fd: int, backlog: int) -> Listener:

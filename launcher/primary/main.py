@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import traceback
 from collections.abc import Callable
 from functools import partial
 
@@ -67,7 +68,7 @@ def _serve(settings: Settings, folder: ClusterFolder, on_ready: Ready | None, ma
         # What is imported lives as long as we do. A collector that does not look at
         # it is quick, and so looks often enough at what workers leave behind.
         gc.freeze()
-        reactor.run()
+        _run(reactor)
         # Before the control socket says that we are gone.
         _leave(folder, primary)
         control.close()
@@ -85,11 +86,21 @@ def _start_done(primary: Primary, on_ready: Ready) -> None:
 
 
 def _leave(folder: ClusterFolder, primary: Primary) -> None:
-    """Leave the entry as it has to be: forgotten, kept, or after a failed start as it was."""
-    if primary.failure and primary.on_ready and folder.before:
+    """Leave the entry as it has to be: kept as it is, as it was before this start, or forgotten."""
+    failed_to_start = primary.failure and primary.on_ready
+    if folder.before and (failed_to_start or not primary.keep_entry):
         folder.write_app_json(folder.before)
         primary.keep_entry = True
     folder.release(forget=not primary.keep_entry)
+
+
+def _run(reactor: Reactor) -> None:
+    """Run it; what must not happen is in the log, too, when nobody sees stderr."""
+    try:
+        reactor.run()
+    except Exception:
+        log.write(traceback.format_exc())
+        raise
 
 
 def _adopt_orphans() -> None:

@@ -32,6 +32,7 @@ from launcher.primary.roster import ConnectionMessage, Roster
 from launcher.primary.traffic import Traffic
 from launcher.primary.watch import Watch
 from launcher.primary.worker_handle import WorkerHandle
+from launcher.settings import Settings
 
 _SOON = 1.0
 """Seconds until a reload that nobody waits for is tried again."""
@@ -101,7 +102,8 @@ class Primary:
             return ClusterState.RELOADING
         if self._restart.exhausted:
             return ClusterState.ERRORED
-        return ClusterState.ONLINE if self._was_ready else ClusterState.LAUNCHING
+        serves = self._was_ready and self.online()
+        return ClusterState.ONLINE if serves else ClusterState.LAUNCHING
 
     @property
     def error(self) -> str | None:
@@ -237,15 +239,18 @@ class Primary:
         self._rollout = Rollout("restart", generation, reply)
         self.step()
 
-    def scale(self, workers: int, why: str, reply: Reply) -> None:
-        """Have so many workers from now on. Raises LauncherError when that is nothing new."""
+    def scale(self, settings: Settings, reply: Reply) -> None:
+        """Have as many workers as these say. Raises LauncherError when that is nothing new."""
+        workers = settings.wanted
         self._refuse_if_busy()
+        if self._restart.exhausted:
+            raise LauncherError(f"{self._reason}: reload or restart it first")
         if workers == self.wanted:
             name = self.settings.name
             raise LauncherError(f"nothing to do: {name!r} has {workers} workers already")
         assert self.current
         log(f"scaling from {self.wanted} to {workers} workers")
-        self.settings = dataclasses.replace(self.settings, wanted=workers, sizing=why)
+        self.settings = self.settings.sized_as(settings)
         self._rollout = Rollout("scale", self.current, reply)
         self.step()
 
@@ -288,6 +293,7 @@ class Primary:
             return
         if failure:
             log(f"{rollout.kind} failed: {failure}")
+            write(detail)
             rollout.failed(failure, detail)
         else:
             log(
@@ -299,7 +305,7 @@ class Primary:
 
     def _undo(self, generation: Generation, reason: str, detail: str = "") -> bool:
         """Discard the new generation of a reload that failed; whether it was one."""
-        if not (self._rollout and self._rollout.transaction and generation is self._next):
+        if not (self._is_transaction(generation) and generation is self._next):
             return False
         self._next = None
         for worker in generation.workers.values():
@@ -307,6 +313,11 @@ class Primary:
         self.roster.discard(generation)
         self._end_rollout(reason, detail)
         return True
+
+    def _is_transaction(self, generation: Generation) -> bool:
+        """Whether the first thing that goes wrong with this generation undoes the change."""
+        rollout = self._rollout
+        return bool(rollout and rollout.transaction and rollout.generation is generation)
 
     # One step towards what is wanted
 
@@ -367,7 +378,9 @@ class Primary:
         for slot in range(self.wanted):
             if slot in taken:
                 continue
-            if not (self._may_start() and generation.may_launch()):
+            # The first thing that goes wrong undoes a transaction: no need to slow it down.
+            on_trial = self._is_transaction(generation) and generation is self._next
+            if not ((on_trial or self._may_start()) and generation.may_launch()):
                 return
             self._restart.started(self.reactor.clock())
             worker = self.roster.spawn(generation, slot)
@@ -384,22 +397,25 @@ class Primary:
             return
         needed = bool(self.current and self.current.workers) or self._rollout is not None
         if not needed or len(self._next.online()) >= self.wanted:
-            self._replace_current("reload" if self._rollout else EXTERNAL)
+            asked = self._rollout and self._rollout.generation is self._next
+            self._replace_current("reload" if asked else EXTERNAL)
 
     def _replace_current(self, why: str) -> None:
         old, self.current, self._next = self.current, self._next, None
         if self.current:
             self._adopt(self.current.terms)
+            if self._rollout and self._rollout.generation is old:
+                self._rollout.generation = self.current  # its pool was lost: this one goes on
+        if why != EXTERNAL:
+            self._restart.reset()
         if old:
             self.restarts["reload"] += why != EXTERNAL
-            self._restart.reset()
             for worker in list(old.workers.values()):
                 self._retire(worker, why)
 
     def _adopt(self, terms: Terms) -> None:
         """These hold from now on, but the number of workers is the one there is."""
-        now = self.settings
-        self.settings = dataclasses.replace(terms.settings, wanted=now.wanted, sizing=now.sizing)
+        self.settings = terms.settings.sized_as(self.settings)
         self._terms = terms
 
     def _retire_the_surplus(self) -> None:
@@ -488,10 +504,10 @@ class Primary:
 
     def _unfit(self, worker: WorkerHandle, what: str) -> None:
         """A worker that was started will not do."""
-        self._reason = f"{worker} {what}"
-        log(self._reason)
-        generation = self.roster.generation_of(worker)
-        if not self._undo(generation, self._reason):
+        reason = f"{worker} {what}"
+        log(reason)
+        if not self._undo(self.roster.generation_of(worker), reason):
+            self._reason = reason
             worker.signal(signal.SIGKILL)
             self._fail_the_start()
 
@@ -508,9 +524,9 @@ class Primary:
         if self._stopping:
             return  # another worker has met the same
         generation.error = reason
-        self._reason, self._detail = reason, detail
         if self._undo(generation, reason, detail):
             return
+        self._reason, self._detail = reason, detail
         write(detail)
         if not self._was_ready:
             self._fail(LauncherError(reason, detail))
@@ -527,9 +543,9 @@ class Primary:
         self.step()
 
     def _pool_lost(self, generation: Generation, reason: str) -> None:
-        self._reason = reason
         if self._undo(generation, reason):
             return
+        self._reason = reason
         log(f"generation {generation.number}: {reason}")
         self._died(stood_up=generation.loaded)
         if not generation.loaded and not self._was_ready:
@@ -560,11 +576,16 @@ class Primary:
 
     def worker_loaded(self, worker: WorkerHandle) -> None:
         """Ready, or to be asked first whether it is well."""
+        if worker.state is not WorkerState.LAUNCHING:
+            return
         path = self.roster.generation_of(worker).terms.settings.health_path
-        if path:
-            HealthCheck(self.reactor, worker, path, partial(self._health_known, worker))
-        else:
+        if not path:
             self._worker_ready(worker)
+            return
+        try:
+            HealthCheck(self.reactor, worker, path, partial(self._health_known, worker))
+        except OSError:  # no descriptors left; `_too_late_to_be_ready` is the end of it
+            self.reactor.call_later(0.1, partial(self.worker_loaded, worker))
 
     def _health_known(self, worker: WorkerHandle, problem: str | None) -> None:
         if worker.state is not WorkerState.LAUNCHING:
@@ -606,11 +627,13 @@ class Primary:
         self._note_exit(worker, status)
         if worker.expected or worker.cause or self._stopping:
             return
-        self._reason = f"{worker} {describe_exit(status)}"
-        log(self._reason)
+        reason = f"{worker} {describe_exit(status)}"
+        log(reason)
         if self._of_a_transaction(worker) and self._next:
-            self._undo(self._next, self._next.error or self._reason)
+            self._undo(self._next, self._next.error or reason)
             self.step()
+        else:
+            self._reason = reason
         self._fail_the_start()
 
     def _note_exit(self, worker: WorkerHandle, status: int | None) -> None:

@@ -46,6 +46,9 @@ class Reactor:
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._signals: dict[int, Callable[[], object]] = {}
+        self._forgotten: set[int] = set()
+        """Descriptors that no event of the current batch is for any more: their numbers may
+        have come to mean something else."""
         self._running = False
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.watch(self._wake_read, select.EPOLLIN, self._on_wake)
@@ -63,6 +66,7 @@ class Reactor:
         """Stop watching ``fd``; before it is closed, since others may hold the same file."""
         if self._handlers.pop(fd, None):
             self._epoll.unregister(fd)
+            self._forgotten.add(fd)
 
     def drop(self, fd: int) -> None:
         """As `forget`, for a descriptor whose one-shot event has come: the kernel says no more."""
@@ -92,12 +96,12 @@ class Reactor:
     def run(self) -> None:
         """Serve until `stop`."""
         self._running = True
-        poll, handlers = self._epoll.poll, self._handlers
+        poll, handlers, forgotten = self._epoll.poll, self._handlers, self._forgotten
         while self._running:
             for fd, events in poll(self._wait_time()):
-                handler = handlers.get(fd)
-                if handler:  # else: an earlier event of this batch has closed it
-                    handler(fd, events)
+                if fd not in forgotten:
+                    handlers[fd](fd, events)
+            forgotten.clear()
             self._fire_due()
 
     def close(self) -> None:

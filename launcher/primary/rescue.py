@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 
 from launcher import refusals
+from launcher.descriptors import borrowed
 from launcher.ipc.scoreboard import Note
 from launcher.policy.blame import Blame
 from launcher.policy.lifecycle import WorkerState
@@ -103,6 +104,7 @@ class Rescuer:
             self._deal_again(connection)
             return
         if verdict.action is Action.RERUN:
+            _wake_at_once(connection.fd)
             self._trial.add(connection)
             return
         fd = self._connections.release(connection)
@@ -117,6 +119,7 @@ class Rescuer:
 
     def _deal_again(self, connection: Connection, returned_by: WorkerHandle | None = None) -> None:
         self._recount(connection)
+        _wake_at_once(connection.fd)
         self._dispatcher.admit(connection, returned_by)
 
     @staticmethod
@@ -128,13 +131,18 @@ class Rescuer:
 
 def _consume(fd: int, size: int) -> None:
     """Read ``size`` bytes off the connection: a request that is answered already."""
-    sock = socket.socket(fileno=fd)
-    try:
-        with contextlib.suppress(OSError):
-            while size > 0:
-                got = len(sock.recv(min(size, 65536), socket.MSG_DONTWAIT))
-                if got == 0:
-                    return
-                size -= got
-    finally:
-        sock.detach()
+    with borrowed(fd) as sock, contextlib.suppress(OSError):
+        while size > 0:
+            got = len(sock.recv(min(size, 65536), socket.MSG_DONTWAIT))
+            if got == 0:
+                return
+            size -= got
+
+
+def _wake_at_once(fd: int) -> None:
+    """Have the first byte wake its next worker, which does not know what the last one waited for.
+
+    SO_RCVLOWAT (socket(7)) is the connection's and travels with it.
+    """
+    with borrowed(fd) as sock, contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)

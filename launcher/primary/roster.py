@@ -20,6 +20,7 @@ from launcher.ipc.messages import (
     Cut,
     Exited,
     Failed,
+    Forked,
     Hello,
     Loaded,
     Message,
@@ -45,6 +46,9 @@ _LAST_MOMENT = 1.0
 
 ConnectionMessage = Returned | Pinned | Unpinned | Cut
 """What a worker says about connections it has."""
+
+_Heard = Callable[[Message, list[int]], None]
+"""Takes what it keeps of the descriptors out of the list."""
 
 
 class Events(Protocol):
@@ -127,6 +131,8 @@ class Roster:
 
     def spawn(self, generation: Generation, slot: int) -> WorkerHandle | None:
         """Have a worker forked; None when the pool cannot be asked now."""
+        if not self._free_rows:  # so many are still retiring
+            return None
         try:
             channel, theirs = Channel.pair()
         except OSError:  # no descriptors left
@@ -197,7 +203,7 @@ class Roster:
                     self._exited(generation, worker, status)
                     return
 
-    def _heard_pool(self, generation: Generation, message: Message) -> None:
+    def _heard_pool(self, generation: Generation, message: Message, descriptors: list[int]) -> None:
         match message:
             case Loaded():
                 generation.loaded = True
@@ -208,19 +214,34 @@ class Roster:
                 log(text)
             case Changed(path):
                 self._events.code_changed(generation, path)
-            case SpawnFailed(worker_id, reason):
-                worker = generation.workers.get(worker_id)
+            case Forked() | SpawnFailed() | Exited():
+                alive = generation.workers.get(message.id)
+                worker = alive or self._exit_awaited.get(message.id)
                 if worker:
-                    self._worker_gone(generation, worker)
-                    self._exit_awaited.pop(worker_id, None)
-                    self._events.spawn_failed(worker, reason)
-            case Exited(worker_id, pid, status):
-                worker = generation.workers.get(worker_id) or self._exit_awaited.get(worker_id)
-                if worker:
-                    worker.pid = worker.pid or pid
-                    self._exited(generation, worker, status)
+                    self._heard_of_worker(generation, worker, message, descriptors)
 
-    def _heard_worker(self, generation: Generation, worker: WorkerHandle, message: Message) -> None:
+    def _heard_of_worker(
+        self,
+        generation: Generation,
+        worker: WorkerHandle,
+        message: Forked | SpawnFailed | Exited,
+        descriptors: list[int],
+    ) -> None:
+        match message:
+            case Forked(_, pid):
+                if descriptors and worker.id in generation.workers:
+                    worker.was_forked(pid, descriptors.pop())
+            case SpawnFailed(_, reason):
+                self._worker_gone(generation, worker)
+                self._exit_awaited.pop(worker.id, None)
+                self._events.spawn_failed(worker, reason)
+            case Exited(_, pid, status):
+                worker.pid = worker.pid or pid
+                self._exited(generation, worker, status)
+
+    def _heard_worker(
+        self, generation: Generation, worker: WorkerHandle, message: Message, _: list[int]
+    ) -> None:
         match message:
             case Hello(pid):
                 worker.said_hello(pid)
@@ -260,9 +281,7 @@ class Roster:
                     if worker.pid:
                         self._to_collect.add(worker.pid)
 
-    def _watch(
-        self, channel: Channel, heard: Callable[[Message], None], closed: Callable[[], None]
-    ) -> None:
+    def _watch(self, channel: Channel, heard: _Heard, closed: Callable[[], None]) -> None:
         def readable(_fd: int, _events: int) -> None:
             if not self._drain(channel, heard):
                 self._reactor.forget(channel.fd)
@@ -272,14 +291,14 @@ class Roster:
         self._reactor.watch(channel.fd, select.EPOLLIN, readable)
 
     @staticmethod
-    def _drain(channel: Channel, heard: Callable[[Message], None]) -> bool:
+    def _drain(channel: Channel, heard: _Heard) -> bool:
         """Pass on what has been said; False when the other side is gone."""
         try:
             while received := channel.receive():
                 record, descriptors = received
+                heard(decode(record), descriptors)
                 for descriptor in descriptors:
                     os.close(descriptor)
-                heard(decode(record))
         except ChannelClosed:
             return False
         return True

@@ -20,7 +20,9 @@ from launcher.primary.reactor import Reactor, Timer
 _LOOK = 0.005
 
 _LONGEST = 0.5
-"""Seconds after which a suspect that still runs no longer holds up the next."""
+_SHORTEST = 0.03
+"""Seconds after which a suspect that still runs no longer holds up the next: the more
+wait, the fewer."""
 
 
 class Trial:
@@ -67,7 +69,8 @@ class Trial:
             suspect = self._waiting.popleft()
             if self._connections.get(suspect.serial) is suspect:
                 self._on_trial = suspect
-                self._until = self._reactor.clock() + _LONGEST
+                longest = max(_SHORTEST, _LONGEST / (1 + len(self._waiting)))
+                self._until = self._reactor.clock() + longest
                 self._deal(suspect)
                 self._look_later()
 

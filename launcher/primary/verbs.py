@@ -61,7 +61,9 @@ class Verbs:
 
     def _scale(self, args: _Args, reply: Reply) -> None:
         workers, why = scale_target(args["to"], self._primary.wanted)
-        self._primary.scale(workers, args.get("why") or why, _Then(reply, self._keep))
+        asked = None if args["to"] == "auto" else workers
+        settings = self._primary.settings.sized(asked, workers, args.get("why") or why)
+        self._primary.scale(settings, _Then(reply, self._keep))
 
     def _signal(self, args: _Args, reply: Reply) -> None:
         try:
@@ -125,13 +127,18 @@ def _allowed(now: Settings, wanted: Settings) -> Settings:
     fixed = [name for name in FIXED_AT_START if getattr(now, name) != getattr(wanted, name)]
     if fixed:
         raise LauncherError(f"a reload cannot change {', '.join(sorted(fixed))}")
-    return dataclasses.replace(
-        wanted, wanted=now.wanted, sizing=now.sizing, log_to_files=now.log_to_files
-    )
+    return dataclasses.replace(wanted.sized_as(now), log_to_files=now.log_to_files)
 
 
 def _environment(variables: Mapping[Any, Any]) -> dict[str, str]:
     for key, value in variables.items():
-        if not isinstance(value, str) or not key or "=" in key or "\0" in key + value:
+        if not isinstance(value, str) or not key or "=" in key or not _can_be_passed(key + value):
             raise LauncherError("that is no environment")  # never shows a value
     return dict(variables)
+
+
+def _can_be_passed(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeError:  # a lone surrogate that stands for no byte
+        return False

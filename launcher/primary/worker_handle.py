@@ -99,9 +99,18 @@ class WorkerHandle:
         since = self.row.all_busy_since()
         return (time.monotonic_ns() - since) * 1e-9 if since else 0.0
 
-    def said_hello(self, pid: int) -> None:
-        """The worker exists. From here on it can be signalled."""
+    def was_forked(self, pid: int, pidfd: int) -> None:
+        """The worker exists. From here on it can be signalled, by the descriptor, which is ours."""
         self.pid = pid
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+        self._pidfd = pidfd
+
+    def said_hello(self, pid: int) -> None:
+        """The worker has come as far as its channel; as `was_forked`, if that went unheard."""
+        self.pid = pid
+        if self._pidfd is not None:
+            return
         # The channel is open, so the pid is still the worker's: a pidfd taken
         # now can never come to mean another process.
         with contextlib.suppress(OSError):
@@ -189,7 +198,11 @@ class WorkerHandle:
                 signal.pidfd_send_signal(self._pidfd, number)
 
     def gone(self) -> None:
-        """It is dead: release what we held for it, except its connections."""
+        """It is dead: release what we held for it, except its connections.
+
+        Its channel is closed, which an app can do too: from here on it is dead for certain.
+        """
+        self.signal(signal.SIGKILL)
         self.state = advance(self.state, WorkerState.GONE)
         if self.deadline:
             self.deadline.cancel()

@@ -32,6 +32,10 @@ less overhead), so that a request of this size always fits."""
 MOST_HEAD = 64 * 1024
 """Bytes of a request's head. gunicorn's own limits per line and field apply besides."""
 
+_BLOCK = 64 * 1024
+"""Bytes of a body that are read at once. gunicorn's reader asks for all that is left, and
+copies what it gets at every read of the app."""
+
 _IN_MEMORY = 256 * 1024
 """Bytes of a request's body that are kept in memory; the rest goes to a temporary file."""
 
@@ -60,7 +64,7 @@ class _Source(Unreader):
     def chunk(self, size_hint: int | None = None) -> bytes:
         """The next bytes; empty at the end of input. Raises NeedMore when more may come."""
         if self.file:
-            return self.file.read(size_hint or 65536)
+            return self.file.read(min(size_hint or _BLOCK, _BLOCK))
         data, self._pending = self._pending, b""
         if not data and not self._complete:
             raise NeedMore

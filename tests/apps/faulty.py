@@ -99,3 +99,10 @@ def die_by_signal(number: int) -> str:
     os.kill(os.getpid(), number)
     signal.pause()
     return "survived"
+
+
+@app.get("/thread")
+def thread() -> str:
+    """Leave a thread behind that the interpreter waits for."""
+    threading.Thread(target=time.sleep, args=(_FOR_EVER,)).start()
+    return "started"
