@@ -197,14 +197,14 @@ class Settings:
         None,
         read_gunicorn_config,
         "FILE",
-        "gunicorn.conf.py with settings and server hooks.",
+        "gunicorn.conf.py: server hooks, and settings that are no options here.",
         path=True,
     )
     rerun: bool = option(
         True, read_switch, "", "Run a safe request again, once, when its worker dies."
     )
     timeout: float = option(
-        30.0, seconds(0), "SECONDS", "Answer 504 to a request that runs this long; 0: never."
+        30.0, seconds(0), "SECONDS", "Answer 504 to a request that does not get on for this long; 0: never."
     )
     health_path: str | None = option(
         None, read_path, "PATH", "A worker is ready only once it answers this path with 200."

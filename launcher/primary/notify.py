@@ -20,3 +20,10 @@ def notify(state: str) -> None:
     ):
         sock.setblocking(False)
         sock.sendto(state.encode(), address)
+
+
+def show_life() -> None:
+    """Tell a watchdog that waits for it (WatchdogSec=, sd_watchdog_enabled(3)) that we live."""
+    waited_for = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+    if waited_for and os.environ.get("WATCHDOG_USEC"):
+        notify("WATCHDOG=1")

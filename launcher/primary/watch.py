@@ -10,6 +10,7 @@ from launcher.ipc.scoreboard import Note
 from launcher.policy.health import culprits, staggered
 from launcher.policy.lifecycle import WorkerState
 from launcher.primary.log import log
+from launcher.primary.notify import show_life
 from launcher.primary.proc import is_stopped, proportional_memory, thread_cpu, usage
 from launcher.primary.worker_handle import WorkerHandle
 
@@ -40,6 +41,7 @@ class Watch:
         self._primary.reactor.call_later(_INTERVAL, self._round)
 
     def _round(self) -> None:
+        show_life()
         now = self._primary.reactor.clock()
         elapsed, self._last = now - self._last, now
         for worker in self._primary.roster.workers():

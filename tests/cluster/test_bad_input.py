@@ -35,6 +35,9 @@ APP_SOURCES = {
     "wordy": 'raise ValueError("x" * 1_000_000)\n',
     "interrupts": "raise KeyboardInterrupt\n",
     "factory": "def make(a):\n    return undefined\n",
+    "maker": "def create_app(config=None):\n    return None\n",
+    "asgi": "async def app(scope, receive, send):\n    pass\n\n\nclass Api:\n"
+    "    async def __call__(self, scope, receive, send):\n        pass\n\n\napi = Api()\n",
 }
 
 
@@ -109,6 +112,10 @@ def refused(folder: Path, *arguments: str, status: int, **environment: str) -> s
 NOT_THERE = {
     "nosuch:app": "there is no module 'nosuch' in {folder}",
     "empty.nosuch:app": "there is no module 'empty.nosuch' in {folder}",
+    "maker:create_app": "it does not take (environ, start_response);"
+    " if it makes the app, write 'maker:create_app()'",
+    "asgi:app": "it is an ASGI app, and this serves WSGI apps",
+    "asgi:api": "it is an ASGI app, and this serves WSGI apps",
     "empty:nosuch": "Failed to find attribute 'nosuch' in 'empty'.",
     "empty:nosuch()": "Failed to find attribute 'nosuch' in 'empty'.",
     "empty": "Failed to find attribute 'application' in 'empty'.",

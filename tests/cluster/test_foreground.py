@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import resource
 import signal
 import socket
+import sqlite3
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,7 +28,7 @@ from tests.cluster.tools import (
     worker_of,
     zombies_below,
 )
-from tests.support import ROOT, Cluster, StartCluster, alive, children, eventually, title
+from tests.support import APPS, ROOT, Cluster, StartCluster, alive, children, eventually, title
 
 
 def every_worker(address: Address, path: str, count: int) -> list[dict[str, Any]]:
@@ -125,6 +128,15 @@ def test_systemd_is_told_when_it_is_ready_and_when_it_stops(
     sock.setblocking(False)
     with pytest.raises(BlockingIOError):
         sock.recv(1000)
+
+
+def test_a_watchdog_is_shown_signs_of_life(
+    start_cluster: StartCluster, systemd: tuple[socket.socket, str]
+) -> None:
+    sock, path = systemd
+    start_cluster("echo:app", "-w", "1", NOTIFY_SOCKET=path, WATCHDOG_USEC="4000000").ready()
+    assert sock.recv(1000).startswith(b"READY=1")
+    assert [sock.recv(1000) for _ in range(2)] == [b"WATCHDOG=1"] * 2
 
 
 def test_the_socket_of_systemd_may_be_abstract(start_cluster: StartCluster) -> None:
@@ -386,6 +398,7 @@ def test_a_unix_socket(start_cluster: StartCluster, tmp_path: Path) -> None:
     cluster = start_cluster("echo:app", "-w", "2", "--bind", f"unix:{path}").ready()
     assert cluster.status()["bind"] == [f"unix:{path}"]
     assert f"is ready at unix:{path}," in cluster.log
+    assert stat.S_IMODE(path.stat().st_mode) == 0o777, "as gunicorn's: a proxy is another user"
     assert [ask(str(path)) for _ in range(4)] == [1, 2, 1, 2]
     assert cluster.stop() == 0
     assert not path.exists()
@@ -488,6 +501,22 @@ def test_the_hooks_of_a_gunicorn_config_run_where_they_should(
     ]
 
 
+def test_what_a_gunicorn_config_sets_in_vain_is_said(
+    start_cluster: StartCluster, tmp_path: Path
+) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "inner.py").write_text("from echo import app\n")
+    config = tmp_path / "gunicorn.conf.py"
+    config.write_text(
+        "bind = ':1'\nworkers = 9\ntimeout = 1\npythonpath = 'src'\nloglevel = 'info'\n"
+    )
+    options = ("--chdir", str(tmp_path), "--gunicorn-config", str(config), "-w", "1")
+    path = os.pathsep.join(map(str, (ROOT, APPS)))
+    cluster = start_cluster("inner:app", *options, PYTHONPATH=path).ready()
+    assert f"{config}: not used here, see the options: bind, timeout, workers\n" in cluster.log
+    assert ask(cluster.address) == 1
+
+
 # Loading before or after the fork
 
 
@@ -530,6 +559,25 @@ def test_an_app_with_a_connection_is_loaded_by_each_worker(
     reason = f"loading it opened a connection to unix:{path}"
     assert f"[primary] each worker loads the app for itself: {reason}\n" in cluster.log
     assert cluster.log.count("each worker loads the app for itself") == 1
+
+
+def test_an_app_with_a_database_is_loaded_by_each_worker(
+    start_cluster: StartCluster, tmp_path: Path
+) -> None:
+    database, app = tmp_path / "data.sqlite", tmp_path / "keeps.py"
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        connection.execute("create table things (name text)")
+    app.write_text(
+        f"import sqlite3\nfrom loader import app\nopened = sqlite3.connect({str(database)!r})\n"
+        "opened.execute('select * from things')\n"
+    )
+    path = os.pathsep.join(map(str, (ROOT, APPS)))
+    cluster = start_cluster(
+        "keeps:app", "-w", "2", "--chdir", str(tmp_path), PYTHONPATH=path
+    ).ready()
+    assert loaders(cluster) == {(w["pid"], w["pid"]) for w in cluster.workers()}
+    reason = f"loading it opened the database {database}"
+    assert f"each worker loads the app for itself: {reason}\n" in cluster.log
 
 
 def test_a_worker_that_loads_for_itself_is_replaced_by_one_that_does(

@@ -79,6 +79,20 @@ def test_half_a_head_is_completed_elsewhere(cluster: Cluster, wire: Wire, sent: 
     assert wire.send(head[sent:]).reply().text.startswith("x GET")
 
 
+def test_what_its_last_worker_waited_for_is_not_what_the_next_one_waits_for(
+    start_cluster: StartCluster,
+) -> None:
+    """SO_RCVLOWAT is the connection's: a short request after a long one would never wake it."""
+    cluster = start_cluster("echo:app", "-w", "1").ready()
+    long, short = request("GET", f"/echo/{'x' * 200}"), request("GET", "/echo/y")
+    with Wire(cluster.address, timeout=5) as wire, Wire(cluster.address) as other:
+        wire.send(long[:180])
+        assert worker_of(other.ask()) == 1, "events come in turn: the half has been looked at"
+        control(cluster, "reload")
+        assert worker_of(wire.send(long[180:]).reply()) == 2
+        assert worker_of(wire.send(short).reply()) == 2
+
+
 def test_half_a_small_body_is_completed_elsewhere_and_runs_once(
     cluster: Cluster, wire: Wire, counts: Path
 ) -> None:

@@ -84,6 +84,18 @@ def test_out_of_descriptors_dead_workers_are_replaced(cluster: Cluster) -> None:
     assert not {*before.values()} & {*pids(cluster).values()}
 
 
+def test_out_of_descriptors_a_health_check_is_made_later(start_cluster: StartCluster) -> None:
+    cluster = start_cluster("echo:app", "-w", "1", "--health-path", "/echo/x").ready()
+    victim, pool = pids(cluster)[0], pool_of(cluster)
+    # With the dead worker's two there are three: one too few for a worker and the question.
+    with no_descriptors(cluster.pid, but=1):
+        os.kill(victim, signal.SIGKILL)
+        eventually(lambda: children(pool) and victim not in children(pool))
+        assert_no_spinning(cluster.pid)
+    cluster.ready()
+    assert get(cluster.address).status == 200
+
+
 def test_out_of_descriptors_the_control_socket_waits_too(cluster: Cluster) -> None:
     path = cluster.home / name_of(cluster) / "control.sock"
     with socket.socket(socket.AF_UNIX) as client:

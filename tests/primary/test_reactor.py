@@ -1,0 +1,34 @@
+"""The primary's loop: what an event is for may be gone when its turn comes."""
+
+from __future__ import annotations
+
+import os
+import select
+
+from launcher.primary.reactor import Reactor
+
+
+def test_an_event_is_not_passed_on_to_who_has_got_the_descriptor_since() -> None:
+    reactor = Reactor()
+    first_read, first_write = os.pipe()
+    second_read, second_write = os.pipe()
+    quiet_read, quiet_write = os.pipe()
+    heard = []
+
+    def replace_the_second(fd: int, _events: int) -> None:
+        heard.append("first")
+        reactor.forget(fd)
+        reactor.forget(second_read)
+        os.dup2(quiet_read, second_read)
+        reactor.watch(second_read, select.EPOLLIN, lambda *_: heard.append("quiet"))
+        reactor.call_later(0, reactor.stop)
+
+    reactor.watch(first_read, select.EPOLLIN, replace_the_second)
+    reactor.watch(second_read, select.EPOLLIN, lambda *_: heard.append("second"))
+    os.write(first_write, b"x")  # epoll reports in the order in which they became ready
+    os.write(second_write, b"x")
+    reactor.run()
+    assert heard == ["first"]
+    reactor.close()
+    for fd in (first_read, first_write, second_read, second_write, quiet_read, quiet_write):
+        os.close(fd)
