@@ -204,7 +204,7 @@ class Settings:
         True, read_switch, "", "Run a safe request again, once, when its worker dies."
     )
     timeout: float = option(
-        30.0, seconds(0), "SECONDS", "Answer 504 to a request that does not get on for this long; 0: never."
+        30.0, seconds(0), "SECONDS", "Answer 504 to a request stuck for this long; 0: never."
     )
     health_path: str | None = option(
         None, read_path, "PATH", "A worker is ready only once it answers this path with 200."
