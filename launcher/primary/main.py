@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 
@@ -26,6 +28,10 @@ _RESERVED = 256
 """Descriptors that are not for connections: listeners, channels, the control socket."""
 
 _MOST_DESCRIPTORS = 1 << 20
+
+_MOST_DEFECTS = 16
+_SHORTLY = 60.0
+"""So many defects within so many seconds, and we had better end."""
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 
@@ -52,7 +58,7 @@ def _serve(settings: Settings, folder: ClusterFolder, on_ready: Ready | None, ma
     most_connections = min(raise_limit(), _MOST_DESCRIPTORS) - _RESERVED
     _adopt_orphans()
     listeners = open_listeners(map(parse_bind, settings.bind), settings.backlog)
-    reactor = Reactor()
+    reactor = Reactor(on_defect=_tolerant())
     primary = Primary(Terms(settings, mark=mark), listeners, reactor, most_connections)
     if on_ready:
         primary.on_ready = partial(_start_done, primary, on_ready)
@@ -68,7 +74,7 @@ def _serve(settings: Settings, folder: ClusterFolder, on_ready: Ready | None, ma
         # What is imported lives as long as we do. A collector that does not look at
         # it is quick, and so looks often enough at what workers leave behind.
         gc.freeze()
-        _run(reactor)
+        reactor.run()
         # Before the control socket says that we are gone.
         _leave(folder, primary)
         control.close()
@@ -94,13 +100,20 @@ def _leave(folder: ClusterFolder, primary: Primary) -> None:
     folder.release(forget=not primary.keep_entry)
 
 
-def _run(reactor: Reactor) -> None:
-    """Run it; what must not happen is in the log, too, when nobody sees stderr."""
-    try:
-        reactor.run()
-    except Exception:
-        log.write(traceback.format_exc())
-        raise
+def _tolerant() -> Callable[[Exception], None]:
+    """Writes down a defect of ours and lets the cluster go on, until there are too many.
+
+    One event is lost then, and `Primary.step` gets over that.
+    """
+    times: deque[float] = deque(maxlen=_MOST_DEFECTS)
+
+    def note(error: Exception) -> None:
+        log.write("".join(traceback.format_exception(error)))
+        times.append(time.monotonic())
+        if len(times) == _MOST_DEFECTS and times[-1] - times[0] < _SHORTLY:
+            raise error
+
+    return note
 
 
 def _adopt_orphans() -> None:

@@ -36,11 +36,24 @@ class Timer:
             call()
 
 
-class Reactor:
-    """An epoll loop. All methods are for the one thread that calls `run`."""
+def _raise(error: Exception) -> None:
+    raise error
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+
+class Reactor:
+    """An epoll loop. All methods are for the one thread that calls `run`.
+
+    ``on_defect`` is given what a handler or timer has raised; unless it raises
+    too, the loop goes on with the next event.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        on_defect: Callable[[Exception], None] = _raise,
+    ) -> None:
         self.clock = clock
+        self._on_defect = on_defect
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
         self._timers: list[tuple[float, int, Timer]] = []
@@ -99,8 +112,12 @@ class Reactor:
         poll, handlers, forgotten = self._epoll.poll, self._handlers, self._forgotten
         while self._running:
             for fd, events in poll(self._wait_time()):
-                if fd not in forgotten:
+                if fd in forgotten:
+                    continue
+                try:
                     handlers[fd](fd, events)
+                except Exception as error:
+                    self._on_defect(error)
             forgotten.clear()
             self._fire_due()
 
@@ -121,7 +138,11 @@ class Reactor:
     def _fire_due(self) -> None:
         now = self.clock()
         while self._timers and self._timers[0][0] <= now:
-            heapq.heappop(self._timers)[2].fire()
+            timer = heapq.heappop(self._timers)[2]
+            try:
+                timer.fire()
+            except Exception as error:
+                self._on_defect(error)
 
     def _on_wake(self, _fd: int, _events: int) -> None:
         for number in _distinct(os.read(self._wake_read, 4096)):

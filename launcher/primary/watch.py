@@ -41,6 +41,7 @@ class Watch:
         self._primary.reactor.call_later(_INTERVAL, self._round)
 
     def _round(self) -> None:
+        self._primary.reactor.call_later(_INTERVAL, self._round)
         show_life()
         now = self._primary.reactor.clock()
         elapsed, self._last = now - self._last, now
@@ -50,7 +51,8 @@ class Watch:
                 self._look_for_life(worker, elapsed)
         if self._primary.calm:
             self._recycle_one(now)
-        self._primary.reactor.call_later(_INTERVAL, self._round)
+        else:
+            self._primary.step()  # should anything have been missed
 
     def _look_for_life(self, worker: WorkerHandle, elapsed: float) -> None:
         timeout = self._primary.settings.timeout

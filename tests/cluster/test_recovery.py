@@ -91,7 +91,7 @@ def test_a_change_goes_on_when_its_pool_is_killed(
     reloads = cluster.status()["restarts"]["reload"]
     mood.write_text("hang")
     with ThreadPoolExecutor() as pool:
-        change = pool.submit(control, cluster, verb, **args)
+        change = pool.submit(lambda: control(cluster, verb, **args))
         launching = eventually(lambda: hanging(cluster))
         mood.write_text("")
         os.kill(pool_of(cluster), signal.SIGKILL)

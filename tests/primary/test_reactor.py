@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import select
 
+import pytest
+
+from launcher.primary.main import _tolerant
 from launcher.primary.reactor import Reactor
 
 
@@ -32,3 +35,34 @@ def test_an_event_is_not_passed_on_to_who_has_got_the_descriptor_since() -> None
     reactor.close()
     for fd in (first_read, first_write, second_read, second_write, quiet_read, quiet_write):
         os.close(fd)
+
+
+def test_what_a_handler_raises_is_passed_on_and_the_next_event_is_served() -> None:
+    defects: list[Exception] = []
+    reactor = Reactor(on_defect=defects.append)
+
+    def fail() -> None:
+        raise LookupError("a defect")
+
+    reactor.call_later(0, fail)
+    reactor.call_later(0, reactor.stop)
+    reactor.run()
+    assert [str(defect) for defect in defects] == ["a defect"]
+    reactor.close()
+
+
+def test_too_many_defects_end_it() -> None:
+    reactor = Reactor(on_defect=_tolerant())
+    lived = 0
+
+    def fail() -> None:
+        nonlocal lived
+        lived += 1
+        reactor.call_later(0, fail)
+        raise LookupError("a defect")
+
+    reactor.call_later(0, fail)
+    with pytest.raises(LookupError):
+        reactor.run()
+    assert lived == 16
+    reactor.close()
