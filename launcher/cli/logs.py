@@ -27,7 +27,7 @@ from launcher.errors import LauncherError
 from launcher.home import Home, require_name
 from launcher.logs.cleaning import printable
 from launcher.logs.files import empty
-from launcher.logs.folder import POOL, PRIMARY, file_name
+from launcher.logs.folder import POOL, PRIMARY, file_name, require_files
 from launcher.logs.reading import Line, LogReader
 
 __all__ = ["flush", "logs", "reopen"]
@@ -240,6 +240,8 @@ def _why_none(home: Home, names: Sequence[str]) -> str:
     for name in names:
         entry = home.entry(name)
         if entry and entry.running:
+            if entry.settings and entry.settings.get("log_to_files"):
+                return f"the log folder of {name!r} was removed: python -m launcher reopen {name}"
             return f"cluster {name!r} runs in the foreground: what it logs is shown there"
     return f"no log files: {', '.join(names)}"
 
@@ -249,6 +251,7 @@ def _flush(home: Home, name: str) -> str | LauncherError:
         with home.logs(name) as folder:
             if folder is None:
                 return LauncherError(_why_none(home, [name]))
+            require_files(folder, os.path.join(home.path, name))
             empty(folder)
     except LauncherError as error:
         return error
@@ -258,13 +261,19 @@ def _flush(home: Home, name: str) -> str | LauncherError:
 
 
 def _reopen(home: Home, name: str) -> str:
+    with home.logs(name) as folder:
+        if folder is not None:
+            require_files(folder, os.path.join(home.path, name))
     deadline = time.monotonic() + REOPENED_WITHIN
     processes = call(home, name, "reopen", timeout=REOPENED_WITHIN)
     late = [(each["pid"], each["source"]) for each in processes]
     while late := [each for each in late if not _has_reopened(home, name, *each)]:
         if time.monotonic() > deadline:
             pids = ", ".join(str(pid) for pid, _ in late)
-            raise LauncherError(f"{name}: not reopened within {REOPENED_WITHIN:g} s by pid {pids}")
+            raise LauncherError(
+                f"{name}: not reopened within {REOPENED_WITHIN:g} s by pid {pids}:"
+                f" try again, or python -m launcher restart {name}"
+            )
         time.sleep(LOOK_EVERY / 10)
     return f"reopened the logs of {name}"
 
@@ -275,9 +284,11 @@ def _has_reopened(home: Home, name: str, pid: int, source: str) -> bool:
         output = os.stat(f"/proc/{pid}/fd/1")
     except OSError:
         return True
+    if not stat.S_ISREG(output.st_mode):
+        return True
     with home.logs(name) as folder:
-        if folder is None or not stat.S_ISREG(output.st_mode):
-            return True
+        if folder is None:  # it could not be made anew
+            return False
         try:
             current = os.stat(file_name(source), dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:

@@ -20,7 +20,14 @@ from collections.abc import Hashable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from launcher.logs.folder import file_name, is_being_written, next_name, open_file, segments
+from launcher.logs.folder import (
+    file_name,
+    is_being_written,
+    next_name,
+    open_file,
+    segments,
+    successor,
+)
 from launcher.logs.times import Times
 
 __all__ = ["Limits", "LogFile", "empty"]
@@ -47,6 +54,7 @@ class Limits:
 class LogFile:
     """The log of one source.
 
+    ``folder`` becomes the descriptor of the folder made in its place, should it be removed.
     ``stand_ins`` are descriptors that are to be this file as well: 1 and 2.
     """
 
@@ -118,7 +126,8 @@ class LogFile:
     def look_after(self) -> None:
         """Note what was written past us, from C or by child processes; rotate if it is much.
 
-        Also takes up the file that has the name by now. Cheap when there is nothing to do.
+        Also takes up the folder and the file that have the name by now. Cheap when there is
+        nothing to do.
         """
         with self._mutex:
             if self._busy:
@@ -126,6 +135,7 @@ class LogFile:
             self._busy = True
             try:
                 if self._changed():
+                    self._leave_removed_folder()
                     self._note_what_came_past_us()
             finally:
                 self._busy = False
@@ -217,6 +227,14 @@ class LogFile:
             return True
         return _id(status) != self._id or status.st_size != self._noted
 
+    def _leave_removed_folder(self) -> None:
+        with suppress(OSError):
+            folder = successor(self._folder)
+            if folder is not None:
+                os.dup2(folder, self._folder, inheritable=False)
+                os.close(folder)
+                self._times.close()  # the lock is another file now
+
     def _current(self) -> os.stat_result:
         """The file that has the name now; opens it if that is another than before."""
         try:
@@ -248,8 +266,9 @@ class LogFile:
         self._id = _id(status)
         self._end = _UNKNOWN
         self._unfinished = None
-        if status.st_size == 0:  # new; the inode may have been another file's
-            self._times.keep(lambda inode: inode != status.st_ino)
+        if status.st_size == 0 and self._times.of(status.st_ino):
+            # They are of what was in it, or in another file with the inode.
+            self._times.note_emptied(status.st_ino)
         marks = self._times.of(status.st_ino)
         self._marks = self._times.size(len(marks))
         self._noted = max((mark.end for mark in marks), default=0)
@@ -265,29 +284,54 @@ class LogFile:
         with suppress(OSError), self._times.turn_to_rotate() as alone:
             if not alone or self._current().st_size + needed <= self._full - self._marks:
                 return
-            if self._limits.keep == 0:
-                os.ftruncate(self._fd, 0)
-                self._times.keep(lambda _inode: False)
-                return
-            self._save_from_oblivion(file_name(self._source, self._limits.keep))
-            # First what may fail: there may be no descriptor, or no space, left.
-            fresh = open_file(self._folder, next_name(self._source), _FLAGS | os.O_TRUNC)
-            try:
-                self._shift()
-                self._rename(next_name(self._source), self._name)
-            except OSError:
-                os.close(fresh)
-                raise
-            self._use(fresh)
+            self._remove_what_was_more()
+            if self._limits.keep:
+                self._begin_next()
+            else:
+                self._begin_over()
             self._forget_marks()
+
+    def _remove_what_was_more(self) -> None:
+        for number in segments(self._folder).get(self._source, []):
+            if number > self._limits.keep:
+                os.unlink(file_name(self._source, number), dir_fd=self._folder)
+
+    def _begin_next(self) -> None:
+        """Begin a new file, and keep the old one."""
+        self._save_from_oblivion(file_name(self._source, self._limits.keep))
+        # First what may fail: there may be no descriptor, or no space, left.
+        fresh = self._open_next()
+        try:
+            self._shift()
+            self._rename(next_name(self._source), self._name)
+        except OSError:
+            os.close(fresh)
+            raise
+        self._use(fresh)
+
+    def _begin_over(self) -> None:
+        """Begin a new file and let go of the old one, which who follows it reads to its end.
+
+        If it is written to by others, who may know of no other file, it is emptied instead.
+        """
+        old = open_file(self._folder, self._name, os.O_RDONLY)
+        try:
+            self._use(self._open_next())  # else we were among those who write to it
+            if is_being_written(old):
+                self._use(open_file(self._folder, self._name, _FLAGS | os.O_TRUNC))
+                os.unlink(next_name(self._source), dir_fd=self._folder)
+            else:
+                self._rename(next_name(self._source), self._name)
+        finally:
+            os.close(old)
+
+    def _open_next(self) -> int:
+        return open_file(self._folder, next_name(self._source), _FLAGS | os.O_TRUNC)
 
     def _shift(self) -> None:
         """Make the current file number 1. Up to the first gap, as a death in here leaves one."""
         keep = self._limits.keep
         numbers = segments(self._folder).get(self._source, [])
-        for number in numbers:
-            if number > keep:  # it was more
-                os.unlink(file_name(self._source, number), dir_fd=self._folder)
         free = next((number for number in range(1, keep) if number not in numbers), keep)
         for number in range(free, 0, -1):
             self._rename(file_name(self._source, number - 1), file_name(self._source, number))
@@ -316,25 +360,29 @@ class LogFile:
 
 
 def empty(folder: int) -> None:
-    """Forget all that was logged. Whoever writes to the files goes on doing so."""
+    """Forget all that was logged. Whoever writes to the files goes on doing so.
+
+    Therefore in place: child processes know of no other file.
+    """
     for source in segments(folder):
         times = Times(folder, source, PATIENCE)
         times.begin_turn()
+        times.keep(lambda _inode: False)
         for number in segments(folder).get(source, []):
             with suppress(FileNotFoundError):
-                _forget(folder, source, number)
-        times.keep(lambda _inode: False)
+                _forget(folder, source, number, times)
         times.end_turn()
         times.close()
 
 
-def _forget(folder: int, source: str, number: int) -> None:
+def _forget(folder: int, source: str, number: int, times: Times) -> None:
     if number:
         os.unlink(file_name(source, number), dir_fd=folder)
         return
     fd = open_file(folder, file_name(source), os.O_WRONLY)
     try:
         os.ftruncate(fd, 0)
+        times.note_emptied(os.fstat(fd).st_ino)
     finally:
         os.close(fd)
 

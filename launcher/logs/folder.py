@@ -26,7 +26,9 @@ __all__ = [
     "open_file",
     "open_folder",
     "remove_folder",
+    "require_files",
     "segments",
+    "successor",
     "times_name",
 ]
 
@@ -96,6 +98,29 @@ def open_folder(cluster: int, cluster_path: str) -> int | None:
     os.close(folder)
     why = "can be written by others" if ours else "belongs to another user"
     raise LauncherError(f"{path}: {why}: remove it")
+
+
+def successor(folder: int) -> int | None:
+    """Open what was made in the place of a log folder that was removed; None if neither was."""
+    if os.fstat(folder).st_nlink:
+        return None
+    with suppress(OSError, LauncherError):
+        cluster = os.open("..", _OPEN_FOLDER, dir_fd=folder)  # a removed folder still has that
+        try:
+            return open_folder(cluster, "..")
+        finally:
+            os.close(cluster)
+    return None
+
+
+def require_files(folder: int, cluster_path: str) -> None:
+    """LauncherError if anything but a file has the name of one of ours."""
+    for name in filter(_is_ours, os.listdir(folder)):
+        with suppress(FileNotFoundError):
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if not stat.S_ISREG(status.st_mode):
+                path = os.path.join(cluster_path, FOLDER, name)
+                raise LauncherError(f"{path}: is a symlink, or no file: remove it")
 
 
 def open_file(folder: int, name: str, flags: int) -> int:

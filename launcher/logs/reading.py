@@ -85,15 +85,29 @@ class _File:
         self.position = 0
         self.looks = 0
         """How often its last line was found unfinished."""
+        self._changed = 0
+        """Its time of change when it was looked at."""
+        self._emptied: float | None = None
 
     @property
     def grown(self) -> bool:
         """Whether there is something to read, or to read again."""
-        return os.fstat(self.fd).st_size != self.position
+        status = os.fstat(self.fd)
+        # When it was emptied there may be just as much in it again.
+        return status.st_size != self.position or status.st_mtime_ns != self._changed
+
+    def was_emptied(self, times: Timeline) -> bool:
+        """Whether it was emptied since we asked last; then it is to be read from its beginning."""
+        emptied = times.emptied(self.inode)
+        if emptied is None or emptied == self._emptied:
+            return False
+        self._emptied = emptied
+        self.position = self.looks = 0
+        return True
 
     def tail(self, count: int, unfinished: bool) -> list[tuple[int, bytes]]:
         """Its last lines with their offsets; `new_lines` goes on after them."""
-        start = self.position = os.fstat(self.fd).st_size
+        start = self.position = self._look()
         blocks: list[bytes] = []
         ends = 0
         while start > 0 and ends <= count:
@@ -109,8 +123,8 @@ class _File:
 
     def new_lines(self) -> Iterator[tuple[int, bytes]]:
         """What has come since, with offsets. An unfinished line is waited for a while."""
-        size = os.fstat(self.fd).st_size
-        if size < self.position:  # it was emptied
+        size = self._look()
+        if size < self.position:  # it was emptied, from outside perhaps
             self.position = 0
         while self.position < size:
             block = os.pread(self.fd, min(LONGEST_LINE, size - self.position), self.position)
@@ -125,6 +139,12 @@ class _File:
             yield from _split(block[:cut], self.position)
             self.position += cut
             self.looks = 0
+
+    def _look(self) -> int:
+        """Its size."""
+        status = os.fstat(self.fd)
+        self._changed = status.st_mtime_ns
+        return status.st_size
 
 
 class _Source:
@@ -147,6 +167,7 @@ class _Source:
         times = Timeline(folder, self._name)
         parts = []
         for file in sorted(self._files.values(), key=attrgetter("number")):
+            file.was_emptied(times)  # asked before it is read, so that `more` misses nothing
             lines = file.tail(count, unfinished)
             count -= len(lines)
             parts.append((file, lines))
@@ -163,10 +184,16 @@ class _Source:
         if not grown:
             return []
         grown.sort(key=attrgetter("number"), reverse=True)
-        # Read first: what is marked later than a line can be too late for it.
-        found = [(file, offset, raw) for file in grown for offset, raw in file.new_lines()]
-        times = Timeline(folder, self._name)
-        return [self._line(file, times, offset, raw) for file, offset, raw in found]
+        found: dict[_File, list[tuple[int, bytes]]] = {}
+        unread = grown
+        while unread:
+            # Read first: what is marked later than a line can be too late for it.
+            found.update((file, list(file.new_lines())) for file in unread)
+            times = Timeline(folder, self._name)
+            unread = [file for file in unread if file.was_emptied(times)]
+        return [
+            self._line(file, times, offset, raw) for file in grown for offset, raw in found[file]
+        ]
 
     def _open(self, folder: int, numbers: list[int]) -> None:
         """Have all files open that have a name, and those without one that are not read yet."""

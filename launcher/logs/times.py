@@ -5,6 +5,9 @@ were written at ``when``. Not every write leaves one: what follows within a
 millisecond counts to the one before. Marks name the inode, so they stay true
 when the file is renamed, here or by logrotate.
 
+One without any bytes says that the file was emptied: who follows it cannot tell
+that by its size once there is as much in it again.
+
 The lock belongs to the process (fcntl(2), not flock(2)): a forked child has
 none of it, and it ends with its holder, however that dies. There are two, one
 to write and one more to rotate. When nothing is written any more, because the
@@ -104,11 +107,13 @@ class Times:
         if follows and 0 <= when - self._last_when < _CLOSE:
             return 0
         self._last_inode, self._last_when = inode, when
-        with suppress(OSError):
-            place = os.lseek(self._fd, 0, os.SEEK_END)
-            # Whoever died in the middle of a mark has left a part of one.
-            os.pwrite(self._fd, _MARK.pack(inode, start, end, when), place - place % MARK_SIZE)
+        self._put(Mark(inode, start, end, when))
         return MARK_SIZE
+
+    def note_emptied(self, inode: int) -> None:
+        """Mark that there is nothing in a file any more, once that is so."""
+        self.keep(lambda other: other != inode)
+        self._put(Mark(inode, 0, 0, time.time()))
 
     @staticmethod
     def size(count: int) -> int:
@@ -130,6 +135,12 @@ class Times:
             with suppress(OSError):
                 os.pwrite(self._fd, b"".join(_MARK.pack(*mark) for mark in kept), 0)
                 os.ftruncate(self._fd, MARK_SIZE * len(kept))
+
+    def _put(self, mark: Mark) -> None:
+        with suppress(OSError):
+            place = os.lseek(self._fd, 0, os.SEEK_END)
+            # Whoever died in the middle of a mark has left a part of one.
+            os.pwrite(self._fd, _MARK.pack(*mark), place - place % MARK_SIZE)
 
     def _wait(self) -> bool:
         if self._fd < 0 and not self._open():
@@ -177,15 +188,22 @@ class Timeline:
 
     def __init__(self, folder: int, source: str) -> None:
         self._marks: dict[int, list[Mark]] = {}
+        self._emptied: dict[int, float] = {}
         with suppress(OSError):
             fd = open_file(folder, times_name(source), os.O_RDONLY)
             try:
                 marks = _read(fd)
             finally:
                 os.close(fd)
+            self._emptied = {mark.inode: mark.when for mark in marks if not mark.end}
             # Of two marks with the same start the earlier time is to be found.
             for mark in sorted(marks, key=lambda mark: (mark.start, -mark.when)):
-                self._marks.setdefault(mark.inode, []).append(mark)
+                if mark.end:
+                    self._marks.setdefault(mark.inode, []).append(mark)
+
+    def emptied(self, inode: int) -> float | None:
+        """When that file was emptied, the last time; None if it never was."""
+        return self._emptied.get(inode)
 
     def when(self, inode: int, offset: int, changed: float) -> float:
         """When that byte was written; ``changed``: when its file was, last of all.

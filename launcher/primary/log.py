@@ -14,10 +14,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from launcher.errors import LauncherError
 from launcher.home import ClusterFolder
 from launcher.logs.cleaning import printable, printable_lines
 from launcher.logs.files import Limits, LogFile
-from launcher.logs.folder import PRIMARY, make_folder
+from launcher.logs.folder import PRIMARY, make_folder, require_files
 from launcher.settings import Settings
 
 _STDOUT, _STDERR = 1, 2
@@ -30,6 +31,7 @@ _PATIENCE = 0.05
 class _Kept:
     """Where the log is kept in the background."""
 
+    cluster: ClusterFolder
     folder: int
     file: LogFile
     stderr: int
@@ -60,13 +62,19 @@ def write(text: str) -> None:
 
 
 def reopen() -> None:
-    """Leave the file that logrotate has renamed, and write to the one that has the name."""
+    """Leave the file that logrotate has renamed, and write to the one that has the name.
+
+    Makes the folder anew if it was removed: all processes of the cluster take up that.
+    """
     if _kept:
+        with contextlib.suppress(LauncherError):  # then we go on where nobody looks for it
+            os.close(make_folder(_kept.cluster.dirfd, _kept.cluster.path))
         _kept.file.look_after()
 
 
 def folder() -> int | None:
-    """The descriptor of the log folder; None in the foreground."""
+    """The descriptor of the log folder, made anew if it was removed; None in the foreground."""
+    reopen()
     return _kept.folder if _kept else None
 
 
@@ -84,9 +92,10 @@ def in_its_place(settings: Settings, cluster: ClusterFolder) -> Iterator[None]:
 def _kept_in(cluster: ClusterFolder, limits: Limits) -> Iterator[None]:
     global _kept
     place = make_folder(cluster.dirfd, cluster.path)
+    require_files(place, cluster.path)
     before = [(number, os.dup(number)) for number in (_STDOUT, _STDERR)]
     file = LogFile(place, PRIMARY, limits, stand_ins=(_STDOUT, _STDERR), patience=_PATIENCE)
-    _kept = _Kept(place, file, before[1][1])
+    _kept = _Kept(cluster, place, file, before[1][1])
     try:
         yield
     finally:

@@ -85,7 +85,7 @@ def test_a_cluster_that_has_given_up_is_not_scaled(start_moody: StartMoody, mood
 
 @pytest.mark.parametrize(("verb", "args"), [("scale", {"to": "2"}), ("restart", {})])
 def test_a_change_goes_on_when_its_pool_is_killed(
-    start_moody: StartMoody, mood: Path, verb: str, args: dict[str, str]
+    start_moody: StartMoody, mood: Path, verb: str, args: Any
 ) -> None:
     cluster = start_moody("-w", "1")
     reloads = cluster.status()["restarts"]["reload"]

@@ -140,6 +140,8 @@ def test_a_log_folder_that_was_removed_does_not_either(start_background: StartCl
     assert ask(cluster, "/ways") == 200
     assert cluster.command("reload", "chatty").returncode == 0
     assert ask(cluster, "/ways") == 200
+    assert "way: print\n" in text_of(cluster)
+    assert "reload done" in text_of(cluster, "primary.log")
 
 
 def test_an_app_that_cannot_be_loaded_is_told_to_whoever_starts_it(
@@ -156,19 +158,20 @@ def test_an_app_that_cannot_be_loaded_is_told_to_whoever_starts_it(
     assert [*cluster.home.iterdir()] == []
 
 
-def test_a_planted_link_is_not_followed(
-    start_cluster: StartCluster, home: Path, tmp_path: Path
+@pytest.mark.parametrize("name", ["primary.log", "pool.log", "0.log.3", ".0.times", ".1.next"])
+def test_with_a_planted_link_there_is_no_start(
+    start_cluster: StartCluster, home: Path, tmp_path: Path, name: str
 ) -> None:
     target = tmp_path / "target"
     target.write_text("precious")
     logs = home / "chatty" / "logs"
     for folder in (home, home / "chatty", logs):
         folder.mkdir(mode=0o700)
-    for name in ("primary.log", "pool.log", "0.log", ".0.times"):
-        (logs / name).symlink_to(target)
+    (logs / name).symlink_to(target)
     command = (sys.executable, str(HERE / "background.py"))
-    cluster = start_cluster("chatty:app", "-w", "1", prefix=command, folder=HERE / "apps").ready()
-    assert ask(cluster, "/ways") == 200
+    cluster = start_cluster("chatty:app", prefix=command, folder=HERE / "apps")
+    assert cluster.process.wait(30) == 1
+    assert cluster.log == f"launcher: {logs / name}: is a symlink, or no file: remove it\n"
     assert target.read_text() == "precious"
 
 

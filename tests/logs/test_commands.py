@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -222,11 +223,8 @@ def test_a_planted_link_is_refused(console: Console, tmp_path: Path) -> None:
     logs = console.home / "web" / "logs"
     (logs / "1.log").symlink_to(target)
     assert console.lines() == ["0|web | one"]
-    done = console.run("flush")
-    assert (done.returncode, done.stderr) == (
-        1,
-        "launcher: web: 1.log: Too many levels of symbolic links\n",
-    )
+    told = f"{logs / '1.log'}: is a symlink, or no file: remove it"
+    assert console.refuses("flush") == told
     assert target.read_text() == "secret\n"
     logs.rename(tmp_path / "elsewhere")
     logs.symlink_to(tmp_path / "elsewhere")
@@ -278,6 +276,24 @@ def test_following_across_rotations_restarts_and_flushes(console: Console, follo
     ]
 
 
+def test_following_misses_nothing_after_a_flush(console: Console, follow: Any) -> None:
+    log = console.log("web", size=0)
+    log.append(b"old\n")
+    following = follow("web")
+    following.wait_for("old")
+    expected = ["old"]
+    for round_ in range(3):
+        few, many = ([f"{round_} {n} of {most}" for n in range(most)] for most in (5, 400))
+        log.append("".join(f"{line}\n" for line in few).encode())
+        following.wait_for(few[-1])
+        assert console.run("flush", "web").returncode == 0
+        log.append("".join(f"{line}\n" for line in many).encode())
+        following.wait_for(many[-1])
+        expected += few + many
+    assert following.stop() == (0, "")
+    assert following.lines == [f"0|web | {line}" for line in expected]
+
+
 def test_following_all_shows_new_clusters_too(console: Console, follow: Any) -> None:
     console.log("web").append(b"old\n")
     following = follow("--json", "-n", "1")
@@ -326,6 +342,35 @@ def test_flush_of_what_is_not_there(console: Console) -> None:
 
 
 # A cluster that runs
+
+
+def test_a_log_folder_that_was_removed(start_background: StartCluster, console: Console) -> None:
+    cluster = start_background("-w", "2")
+    logs = cluster.home / "chatty" / "logs"
+    shutil.rmtree(logs)
+    told = "the log folder of 'chatty' was removed: python -m launcher reopen chatty"
+    assert console.refuses("logs", "chatty") == console.refuses("flush", "chatty") == told
+    assert console.run("reopen", "chatty").stdout == "reopened the logs of chatty\n"
+    processes = [cluster.pid, *(worker["pid"] for worker in cluster.workers())]
+    outputs = {os.readlink(f"/proc/{pid}/fd/1") for pid in processes}
+    assert outputs == {str(logs / name) for name in ("0.log", "1.log", "primary.log")}
+    _say(cluster, "after it")
+    assert "after it" in console.lines("chatty")[-1]
+
+
+@pytest.mark.parametrize("command", ["flush", "reopen"])
+def test_a_link_that_is_planted_later(
+    start_background: StartCluster, console: Console, tmp_path: Path, command: str
+) -> None:
+    cluster = start_background("-w", "1")
+    planted = cluster.home / "chatty" / "logs" / "0.log"
+    planted.unlink()
+    planted.symlink_to(tmp_path / "target")
+    told = f"{planted}: is a symlink, or no file: remove it"
+    assert console.refuses(command, "chatty") == told
+    assert not (tmp_path / "target").exists()
+    planted.unlink()
+    assert console.run(command, "chatty").returncode == 0
 
 
 def test_a_running_cluster_is_followed_over_reloads_and_crashes(

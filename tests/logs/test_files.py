@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from launcher.logs.files import empty
+from launcher.logs.times import MARK_SIZE
 from tests.logs.conftest import Folder
 from tests.support import ROOT, eventually
 
@@ -58,6 +60,18 @@ def test_none_kept(folder: Folder) -> None:
     assert 0 < folder.size() <= 1000
 
 
+def test_none_kept_where_a_child_writes_too(folder: Folder) -> None:
+    """It knows of no other file than the one it was started with."""
+    log = folder.log(size=1000, keep=0)
+    with (folder.path / "0.log").open("ab", buffering=0) as child:
+        for number in range(100):
+            log.append(LINE)
+            child.write(b"child %d\n" % number)
+            assert folder.read().endswith(f"child {number}\n")
+            assert folder.size() <= 1000
+    assert folder.names() == ["0.log"]
+
+
 def test_no_limit(folder: Folder) -> None:
     log = folder.log(size=0)
     for _ in range(100):
@@ -75,6 +89,10 @@ def test_fewer_are_kept_than_were(folder: Folder) -> None:
         log.append(LINE)
     assert folder.names() == ["0.log", "0.log.1", "0.log.2", "0.log.gz"]
     assert folder.read("0.log.2") == "old 1\n"
+    log = folder.log(size=1000, keep=0)
+    for _ in range(10):
+        log.append(LINE)
+    assert folder.names() == ["0.log", "0.log.gz"]
 
 
 def test_a_rotation_that_was_cut_off_by_a_death_loses_nothing(folder: Folder) -> None:
@@ -175,6 +193,24 @@ def test_a_folder_that_was_removed_stops_nobody(folder: Folder) -> None:
     folder.path.rmdir()
     log.append(b"nobody will read this\n")
     log.look_after()
+    folder.path.mkdir(mode=0o777)
+    folder.path.chmod(0o777)
+    log.look_after()
+    log.append(b"nor this\n")
+    assert folder.names() == []
+
+
+def test_a_folder_that_is_made_anew_is_taken_up(folder: Folder) -> None:
+    log = folder.log(size=1000, keep=2)
+    shutil.rmtree(folder.path)
+    log.append(b"nobody will read this\n")
+    folder.path.mkdir(mode=0o700)
+    log.look_after()
+    for _ in range(10):
+        log.append(LINE)
+    assert folder.names() == ["0.log", "0.log.1"]
+    assert folder.everything() == LINE.decode() * 10
+    assert (folder.path / ".0.times").exists()
 
 
 def test_a_planted_link_is_not_followed(folder: Folder, tmp_path: Path) -> None:
@@ -206,7 +242,8 @@ def test_empty(folder: Folder) -> None:
     (folder.path / "notes.txt").write_text("not ours")
     empty(folder.fd)
     assert folder.names() == ["0.log", "notes.txt", "pool.log"]
-    assert folder.size() == len("not ours")
+    assert folder.everything() == folder.everything("pool") == ""
+    assert folder.size() == len("not ours") + 2 * MARK_SIZE
     log.append(b"new\n")
     assert folder.read() == "new\n"
 

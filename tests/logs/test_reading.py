@@ -230,6 +230,70 @@ def test_emptied_files_are_read_from_their_beginning(folder: Folder, reader: Log
     assert texts(reader.more(folder.fd)) == ["new"]
 
 
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_also_when_there_is_as_much_in_them_again(
+    folder: Folder, reader: LogReader, count: int
+) -> None:
+    log = folder.log()
+    log.append(b"old 0\nold 1\n")
+    reader.last(folder.fd, 15)
+    for round_ in range(3):
+        lines = [f"new {number}, round {round_}" for number in range(count)]
+        empty(folder.fd)
+        log.append("".join(f"{line}\n" for line in lines).encode())
+        assert texts(reader.more(folder.fd)) == lines
+        assert reader.more(folder.fd) == []
+
+
+def test_also_when_it_is_exactly_as_much(folder: Folder, reader: LogReader) -> None:
+    log = folder.log()
+    log.append(b"old\n")
+    os.utime(folder.path / "0.log", (1000, 1000))  # files' times are coarse
+    reader.last(folder.fd, 15)
+    empty(folder.fd)
+    log.append(b"new\n")
+    assert texts(reader.more(folder.fd)) == ["new"]
+
+
+def test_a_line_has_its_own_time_not_that_of_the_emptying(
+    folder: Folder, reader: LogReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = folder.log()
+    log.append(b"old\n")
+    set_clock(monkeypatch, 1000.0)
+    empty(folder.fd)
+    set_clock(monkeypatch, 2000.0)
+    log.append(b"new\n")
+    assert reader.last(folder.fd, 15) == [Line(2000.0, "0", "new")]
+
+
+def test_a_file_that_is_used_again_for_a_child_is_read_from_its_beginning(
+    folder: Folder, reader: LogReader
+) -> None:
+    log = folder.log(size=1000, keep=1)
+    child = os.open(folder.path / "0.log", os.O_WRONLY | os.O_APPEND)
+    log.append(b"short\n")
+    reader.last(folder.fd, 0)
+    for number in range(19):
+        log.append(b"%02d" % number + b"x" * 97 + b"\n")
+    os.close(child)
+    numbers = [int(text[:2]) for text in texts(reader.more(folder.fd))]
+    assert numbers == list(range(9, 19))
+
+
+def test_where_none_is_kept_the_old_file_is_read_to_its_end(
+    folder: Folder, reader: LogReader
+) -> None:
+    log = folder.log(size=1000, keep=0)
+    seen = texts(reader.more(folder.fd))
+    for number in range(100):
+        log.append(b"%02d" % number + b"x" * 97 + b"\n")
+        if number % 7 == 0:
+            seen += texts(reader.more(folder.fd))
+    seen += texts(reader.more(folder.fd))
+    assert [int(text[:2]) for text in seen] == list(range(100))
+
+
 def test_new_sources_are_read_from_their_beginning(folder: Folder, reader: LogReader) -> None:
     folder.log("0").append(b"one\n")
     reader.last(folder.fd, 0)
