@@ -2,9 +2,25 @@
 
 import contextlib
 import os
+import signal
 import sys
+from collections.abc import Callable
 
 _NO_RUN = {"-h", "--help", "--version"}
+
+
+def _end_at_once(*_: object) -> None:
+    """What Ctrl-C does while there is nothing to tidy up: a pool ahead of us ends when we do.
+
+    No exception, which can get lost in the middle of an import, with a traceback.
+    """
+    os._exit(130)
+
+
+def _on_interrupt(now: Callable[..., object], then: Callable[..., object]) -> None:
+    """Have Ctrl-C do ``then`` if it does ``now``; it may also be ignored, or the primary's."""
+    if signal.getsignal(signal.SIGINT) is now:
+        signal.signal(signal.SIGINT, then)
 
 
 def _keep_standard_descriptors() -> None:
@@ -29,10 +45,21 @@ def _pool_ahead() -> contextlib.AbstractContextManager[None]:
     return ahead()
 
 
+def _main() -> int:
+    from launcher.cli import main  # while the pool imports what it needs
+
+    try:
+        _on_interrupt(_end_at_once, signal.default_int_handler)
+        return main()
+    except KeyboardInterrupt:  # main tells it by itself, but for its first and last moment
+        return 130
+    finally:
+        _on_interrupt(signal.default_int_handler, _end_at_once)
+
+
 if __name__ == "__main__":
+    _on_interrupt(signal.default_int_handler, _end_at_once)
     _keep_standard_descriptors()
     with _pool_ahead() if _is_run(sys.argv[1:]) else contextlib.nullcontext():
-        from launcher.cli import main  # while the pool imports what it needs
-
-        status = main()
+        status = _main()
     sys.exit(status)

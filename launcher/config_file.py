@@ -21,10 +21,11 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property, partial
 from typing import Any, NoReturn
 
 from launcher.errors import LauncherError
-from launcher.readers import check_name
+from launcher.readers import check_name, open_regular
 from launcher.resolve import Given, Layer, Section
 from launcher.settings import OPTIONS_BY_NAME, Option, Settings
 
@@ -38,6 +39,19 @@ KEYS = {name: row for name, row in OPTIONS_BY_NAME.items() if name not in ("name
 WORDS = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
 FOUND = {bool: "true or false", int: "a number", float: "a number", str: "a string"}
 FOUND |= {list: "a list", dict: "a table"}
+
+TOKEN = re.compile(
+    r'''
+    """(?:[^\\]|\\.)*?"{3,5} | \'{3}.*?\'{3,5}  # strings of several lines
+    | "(?:[^"\\\n]|\\.)*" | \'[^\'\n]*\'
+    | \#[^\n]* | [][{}] | \n
+    ''',
+    re.DOTALL | re.VERBOSE,
+)
+"""What is to be known of TOML to find the ends of statements in it."""
+
+DEPTH = 4
+"""Keys that lead to the deepest place there is: ``apps.web.env.KEY``."""
 
 Path = tuple[str, ...]
 """The keys that lead to a value: ``("apps", "web", "threads")``."""
@@ -103,6 +117,10 @@ class _Document:
             self._root = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise LauncherError(f"{path}{_with_line(str(error), text)}") from None
+        except RecursionError:
+            raise LauncherError(f"{path}:{_refused(text)}: is nested too deeply") from None
+        except ValueError:  # sys.get_int_max_str_digits
+            raise LauncherError(f"{path}:{_refused(text)}: a number has too many digits") from None
 
     @classmethod
     def read(cls, path: str) -> "_Document":
@@ -159,7 +177,8 @@ class _Document:
             if type(each) not in row.kinds:
                 self._refuse(place, f"is {_found(each)}, not {_wanted(row)}")
         texts = tuple(_text(row, each, os.path.dirname(self.path)) for each in values)
-        return Given(os.path.basename(self.path), texts or ("",), row.read, self._place(place))
+        find = partial(self._place, place)
+        return Given(os.path.basename(self.path), texts or ("",), row.read, find)
 
     def _environment_of(self, where: Path) -> dict[str, str]:
         values = self._table((*where, "env"))
@@ -191,13 +210,16 @@ class _Document:
         raise LauncherError(f"{self._place(place)}: {problem}")
 
     def _place(self, place: Path) -> str:
-        line = _lines(self._text).get(place)
-        return f"{self._shown}:{line or '?'}: {'.'.join(place)}"
+        return f"{self._shown}:{self._lines.get(place, '?')}: {'.'.join(place)}"
+
+    @cached_property
+    def _lines(self) -> dict[Path, int]:
+        return _lines(self._text)
 
 
 def _read(path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             data = file.read(MAX_SIZE + 1)
     except OSError as error:
         raise LauncherError(f"{path}: {error.strerror}") from None
@@ -209,31 +231,49 @@ def _read(path: str) -> bytes:
 def _lines(text: str) -> dict[Path, int]:
     """The line in which each table and value of a valid document begins.
 
-    A statement of TOML ends with a line and is a document by itself, so it is
-    the fewest lines that can be read; what it defines is what that gives.
+    A statement is a document by itself; what it defines is what that gives.
     """
     found: dict[Path, int] = {}
     table: Path = ()
-    first, pending = 1, ""
-    for number, line in enumerate(text.split("\n"), 1):
-        pending += f"{line}\n"
-        try:
-            statement = tomllib.loads(pending)
-        except tomllib.TOMLDecodeError:
-            continue  # a value of several lines
-        header = pending.lstrip().startswith("[")
-        for place in _paths(statement):
-            found.setdefault(place if header else (*table, *place), first)
+    for line, statement in _statements(text):
+        header = statement.lstrip().startswith("[")
+        paths = list(_paths(tomllib.loads(statement), DEPTH))
+        for place in paths:
+            found.setdefault(place if header else (*table, *place), line)
         if header:
-            table = max(_paths(statement), key=len)
-        first, pending = number + 1, ""
+            table = max(paths, key=len)
     return found
 
 
-def _paths(value: object) -> Iterator[Path]:
-    for key, inner in value.items() if isinstance(value, dict) else ():
+def _statements(text: str) -> Iterator[tuple[int, str]]:
+    """The statements of a document and the lines they begin in: one ends with its line.
+
+    A line ends none if it is in a string of several, or in brackets.
+    """
+    start, depth, first, line = 0, 0, 1, 1
+    for token in TOKEN.finditer(text):
+        line += token[0].count("\n")
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
+        if token[0] == "\n" and not depth:
+            yield first, text[start : token.end()]
+            start, first = token.end(), line
+    yield first, text[start:]
+
+
+def _paths(value: object, depth: int) -> Iterator[Path]:
+    for key, inner in value.items() if depth and isinstance(value, dict) else ():
         yield (key,)
-        yield from ((key, *rest) for rest in _paths(inner))
+        yield from ((key, *rest) for rest in _paths(inner, depth - 1))
+
+
+def _refused(text: str) -> int:
+    """The line of the first statement that cannot be read."""
+    for line, statement in _statements(text):
+        try:
+            tomllib.loads(statement)
+        except (ValueError, RecursionError):
+            return line
+    return 1
 
 
 def _with_line(message: str, text: str) -> str:

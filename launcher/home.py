@@ -23,6 +23,7 @@ Used by the command line and by the primary; neither gunicorn nor the app is kno
 import errno
 import fcntl
 import json
+import math
 import os
 import socket
 import stat
@@ -43,6 +44,7 @@ __all__ = [
     "Home",
     "ProcessId",
     "already_running",
+    "load_object",
     "read_text",
     "replace_file",
     "require_name",
@@ -125,6 +127,8 @@ class Entry:
     """The primary, while it runs."""
     settings: Mapping[str, Any] | None
     """``app.json`` as it is, unchecked; None if there is none that can be read."""
+    dead: ProcessId | None = None
+    """The primary, if it died: the lock, which an orderly end empties, still names it."""
 
     @property
     def running(self) -> bool:
@@ -179,9 +183,13 @@ class Home:
         if not self._is_cluster(require_name(name)):
             return None
         with suppress(FileNotFoundError), self._folder(name) as dirfd:
-            process = ProcessId.parse(read_text(dirfd, LOCK, 100) or "")
-            living = process if process and process.alive() else None
-            return Entry(name, living, _load_object(read_text(dirfd, APP, MAX_APP_JSON)))
+            process = _holder(dirfd)
+            settings = load_object(read_text(dirfd, APP, MAX_APP_JSON))
+            if process and process.alive():
+                return Entry(name, process, settings)
+            # Read again: as it ended in an orderly way, the lock was emptied before it was gone.
+            dead = process if process == _holder(dirfd) else None
+            return Entry(name, None, settings, dead)
         return None  # forgotten since the first line
 
     def has(self, file: str) -> bool:
@@ -365,7 +373,7 @@ class ClusterFolder:
         self._write_lock()
         with suppress(FileNotFoundError):
             os.unlink(SOCKET, dir_fd=self.dirfd)
-        self.before = _load_object(read_text(self.dirfd, APP, MAX_APP_JSON))
+        self.before = load_object(read_text(self.dirfd, APP, MAX_APP_JSON))
         self._held = True
         return True
 
@@ -385,7 +393,7 @@ class ClusterFolder:
         while True:
             with suppress(BlockingIOError):
                 return fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            process = ProcessId.parse(read_text(self.dirfd, LOCK, 100) or "")
+            process = _holder(self.dirfd)
             living = process if process and process.alive() else None
             if living or time.monotonic() >= deadline:
                 raise LauncherError(already_running(self.name, living))
@@ -432,20 +440,27 @@ def state_path(environ: Mapping[str, str]) -> str:
 def replace_file(dirfd: int, path: str, name: str, text: str) -> None:
     """Have all of the text in a file of a folder, whose ``path`` is for messages, or all as it was.
 
-    LauncherError if that cannot be, or something that is no file has the name.
+    LauncherError if that cannot be, or something that is no file has the name, or ``name.new``.
     """
+    new = f"{name}.new"
     with _told(f"{path}/{name}", "free some space or set LAUNCHER_HOME to another folder"):
-        with suppress(FileNotFoundError):
-            if not stat.S_ISREG(os.stat(name, dir_fd=dirfd, follow_symlinks=False).st_mode):
-                raise LauncherError(f"{path}/{name} is no file: remove it")
-        new = f"{name}.new"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        for each in (name, new):
+            _require_file(dirfd, path, each)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK
         with open(os.open(new, flags, 0o600, dir_fd=dirfd), "w") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.rename(new, name, src_dir_fd=dirfd, dst_dir_fd=dirfd)
         os.fsync(dirfd)
+
+
+def _require_file(dirfd: int, path: str, name: str) -> None:
+    with suppress(FileNotFoundError):
+        mode = os.stat(name, dir_fd=dirfd, follow_symlinks=False).st_mode
+        if not stat.S_ISREG(mode):
+            what = "a symlink" if stat.S_ISLNK(mode) else "no file"
+            raise LauncherError(f"{path}/{name} is {what}: remove it")
 
 
 def already_running(name: str, process: ProcessId | None) -> str:
@@ -498,10 +513,15 @@ def _refusal(path: str, error: OSError, advice: str) -> LauncherError:
 
 
 def read_text(dirfd: int, name: str, limit: int) -> str | None:
-    """The text of a small regular file; None if it is anything else. Never blocks."""
+    """The text of a small regular file; None if it is anything else. Never blocks.
+
+    OSError if no descriptor is to be had, which says nothing about the file.
+    """
     try:
         fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=dirfd)
-    except OSError:
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
         return None
     with open(fd, "rb") as file:
         regular = stat.S_ISREG(os.fstat(fd).st_mode)
@@ -509,12 +529,25 @@ def read_text(dirfd: int, name: str, limit: int) -> str | None:
     return data.decode(errors="replace") if 0 < len(data) <= limit else None
 
 
-def _load_object(text: str | None) -> Mapping[str, Any] | None:
+def load_object(text: str | None) -> Mapping[str, Any] | None:
     """A JSON object, or None: what is damaged is as good as absent."""
     with suppress(ValueError, RecursionError):
-        value = json.loads(text or "null")
+        value = json.loads(text or "null", parse_float=_finite, parse_constant=_finite)
         return value if isinstance(value, dict) else None
     return None
+
+
+def _finite(text: str) -> float:
+    """Refuse NaN and the infinities, which Python reads and would print, but JSON does not know."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
+def _holder(dirfd: int) -> ProcessId | None:
+    """The process that the lock names, living or not."""
+    return ProcessId.parse(read_text(dirfd, LOCK, 100) or "")
 
 
 def _connect(path: str, timeout: float) -> socket.socket:

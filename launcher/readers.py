@@ -9,13 +9,16 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
 
 __all__ = [
     "MAX_SECONDS",
     "MAX_WORKERS",
     "check_name",
     "one_of",
+    "open_regular",
     "read_app",
     "read_bytes",
     "read_file",
@@ -147,8 +150,20 @@ def read_file(text: str) -> str:
     Relative to the folder the command is given in, not to ``--chdir``, as in gunicorn.
     """
     path = os.path.abspath(text)
-    with open(path, "rb"):  # a folder or an unreadable file is told now, not by the pool
+    with open_regular(path):  # a folder or an unreadable file is told now, not by the pool
         return path
+
+
+@contextmanager
+def open_regular(path: str) -> Iterator[BinaryIO]:
+    """Open a file to read it. OSError also for what is no regular file, such as a FIFO.
+
+    Never blocks: a FIFO would keep us until somebody writes into it.
+    """
+    with open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "is no regular file", path)
+        yield file
 
 
 def check_name(text: str) -> str:

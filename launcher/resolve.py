@@ -38,8 +38,13 @@ class Given(NamedTuple):
     """As the user wrote it: ``--workers``, ``LAUNCHER_WORKERS``, ``WEB_CONCURRENCY``."""
     texts: tuple[str, ...]
     read: Callable[[str], Any]
-    place: str = ""
-    """Where in a file, for the line about a mistake; a file's mistakes are not the command's."""
+    place: Callable[[], str] | None = None
+    """Finds where it is in a file; a file's mistakes are not the command's."""
+
+    @property
+    def where(self) -> str:
+        """What a line about a mistake begins with."""
+        return self.place() if self.place else self.source
 
 
 Layer = dict[str, Given]
@@ -60,13 +65,17 @@ class Section(NamedTuple):
 
 
 def resolve(
-    flags: Mapping[str, object], environ: Mapping[str, str], section: Section | None = None
+    flags: Mapping[str, object],
+    environ: Mapping[str, str],
+    section: Section | None = None,
+    folder: str | None = None,
 ) -> Settings:
     """Decide every setting.
 
     ``flags`` maps option names to what the command line holds: a text, a tuple
     of texts (repeatable ones), a bool (switches), or None where it says nothing.
-    ``section`` also decides the name. Raises UsageError for a value that is
+    ``section`` also decides the name. ``folder``: where it runs without ``--chdir``,
+    if not in the current one. Raises UsageError for a value that is
     wrong in itself, LauncherError for one the file or the file system does not
     agree with; the line names the source.
     """
@@ -78,7 +87,8 @@ def resolve(
         sources["name"] = sources["config"] = os.path.basename(section.config)
         values |= {"name": section.name, "config": section.config}
     values.setdefault("name", default_name(values.get("app", DEFAULT_APP)))
-    values.setdefault("chdir", section.folder if section else _current_folder(environ))
+    folder = section.folder if section else folder
+    values.setdefault("chdir", folder or _current_folder(environ))
     values["bind"] = _listen_on(values.get("bind", DEFAULT_BIND), values["chdir"])
     return Settings(**values, sizing=str(sizing), wanted=sizing.workers, sources=sources)
 
@@ -170,8 +180,7 @@ def _port_as_bind(layer: Layer) -> Layer:
         return layer
     if "bind" in layer:
         bind = layer["bind"]
-        both = f"{port.place or port.source} and {bind.place or bind.source}"
-        raise _fault(port)(f"{both}: give one of them")
+        raise _fault(port)(f"{port.where} and {bind.where}: give one of them")
     return layer | {"bind": port._replace(read=_port_of("127.0.0.1"))}
 
 
@@ -186,15 +195,14 @@ def _read(row: Option, given: Given) -> Any:
 
 def _read_text(given: Given, text: str) -> Any:
     shown = repr(text if len(text) <= 60 else f"{text[:59]}\N{HORIZONTAL ELLIPSIS}")
-    where = given.place or given.source
     try:
         if not text or "\0" in text:
             raise ValueError("holds a NUL" if text else "is empty")
         return given.read(text)
     except ValueError as error:
-        raise _fault(given)(f"{where}: {shown} {error}") from None
+        raise _fault(given)(f"{given.where}: {shown} {error}") from None
     except OSError as error:
-        raise LauncherError(f"{where}: {shown}: {error.strerror}") from None
+        raise LauncherError(f"{given.where}: {shown}: {error.strerror}") from None
 
 
 def _fault(given: Given) -> type[LauncherError]:

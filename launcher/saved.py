@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 
 from launcher.errors import LauncherError
-from launcher.home import Home, read_text, replace_file
+from launcher.home import Home, load_object, read_text, replace_file
 from launcher.settings import Settings
 
 __all__ = ["read", "write"]
@@ -56,9 +56,9 @@ def read(home: Home) -> tuple[list[Settings], str]:
 def _parse(text: str) -> list[Settings] | None:
     """The set in a file; None for what is damaged, or of another version."""
     try:
-        value = json.loads(text)
-        if value["version"] != VERSION:
-            return None
-        return [Settings.from_json(each) for each in value["clusters"]]
-    except (ValueError, RecursionError, LookupError, TypeError, AttributeError, LauncherError):
-        return None
+        match load_object(text):
+            case {"version": version, "clusters": [*clusters]} if version == VERSION:
+                return [Settings.from_json(each) for each in clusters]
+    except (LauncherError, AttributeError):  # the latter: one of them is no object
+        pass
+    return None

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from launcher import __version__
-from launcher.cli import describe, main, require_platform
+from launcher.cli import in_one_line, main, require_platform
 from launcher.cli.parallel import in_parallel
 from launcher.cli.root import COMMANDS
 from launcher.cli.status import stopped
@@ -22,6 +22,7 @@ from launcher.cli.text import printable, show_count, show_duration, show_size, t
 from launcher.errors import LauncherError
 from launcher.home import Entry, Home
 from launcher.settings import Settings
+from tests.support import alive, eventually
 
 ROOT = Path(__file__).parent.parent
 
@@ -261,10 +262,11 @@ def test_a_name_that_runs_already(shell: Shell) -> None:
     assert line.startswith(f"cluster 'app' is already running (pid {pid}): choose another --name")
 
 
-def test_a_full_disk_is_told(shell: Shell) -> None:
+@pytest.mark.parametrize("command", ["list", "--help"])
+def test_a_full_disk_is_told(shell: Shell, command: str) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "launcher", "list"],
+            [sys.executable, "-m", "launcher", command],
             env=shell.environ,
             cwd=shell.folder,
             stdout=full,
@@ -289,12 +291,65 @@ def test_a_reader_that_went_away_is_none_of_our_business(shell: Shell) -> None:
     assert (done.returncode, done.stderr) == (1, "")
 
 
-def test_without_stdout_it_works_all_the_same(shell: Shell) -> None:
-    command = f"exec {sys.executable} -m launcher list >&-"
-    done = subprocess.run(
-        ["sh", "-c", command], env=shell.environ, cwd=shell.folder, stderr=subprocess.PIPE
+@pytest.mark.parametrize("command", ["list", "monit --once", "--version"])
+def test_without_stdout_it_works_all_the_same(shell: Shell, command: str) -> None:
+    done = in_a_shell(shell, f"{command} >&-")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("stderr", ["&-", "/dev/full"])
+@pytest.mark.parametrize(("command", "status"), [("nonsense", 2), ("stop web", 1)])
+def test_an_error_that_nobody_can_be_told_of(
+    shell: Shell, command: str, status: int, stderr: str
+) -> None:
+    done = in_a_shell(shell, f"{command} 2>{stderr}")
+    assert (done.returncode, done.stdout) == (status, "")
+
+
+def in_a_shell(shell: Shell, words: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command line, with its redirections."""
+    return subprocess.run(
+        ["sh", "-c", f"exec {sys.executable} -m launcher {words}"],
+        env=shell.environ,
+        cwd=shell.folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
-    assert (done.returncode, done.stderr) == (0, b"")
+
+
+INTERRUPTED = """
+import os, pathlib, signal
+children = pathlib.Path("/proc/self/task", str(os.getpid()), "children").read_text()
+pathlib.Path("children").write_text(children)
+os.kill(os.getpid(), signal.SIGINT)
+"""
+"""In the place of click: a Ctrl-C while the first thing is imported that takes time."""
+
+
+@pytest.mark.parametrize("command", ["list", "run"])
+def test_an_interrupt_before_anything_is_there(shell: Shell, command: str) -> None:
+    (shell.folder / "click.py").write_text(INTERRUPTED)
+    # The pool may warn of what it leaves to the kernel as it ends.
+    done = shell(command, PYTHONPATH=f"{shell.folder}:{ROOT}", PYTHONWARNINGS="")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+    pools = [int(pid) for pid in (shell.folder / "children").read_text().split()]
+    assert len(pools) == (command == "run")
+    eventually(lambda: not any(map(alive, pools)))
+
+
+def test_an_interrupt_that_is_to_be_ignored_is(shell: Shell) -> None:
+    (shell.folder / "click.py").write_text(INTERRUPTED + "raise ImportError('went on')\n")
+    program = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN);"
+    program += "os.execv(sys.executable, [sys.executable, '-m', 'launcher', 'list'])"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=shell.environ | {"PYTHONPATH": f"{shell.folder}:{ROOT}"},
+        cwd=shell.folder,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr.endswith("ImportError: went on\n")
 
 
 @pytest.mark.parametrize(("name", "has_epoll"), [("darwin", False), ("linux", False)])
@@ -305,8 +360,8 @@ def test_another_platform_is_told_at_once(name: str, has_epoll: bool) -> None:
 
 
 def test_an_unforeseen_error_names_its_file() -> None:
-    assert describe(FileNotFoundError(2, "No such file", "/x")) == "/x: No such file"
-    assert describe(TimeoutError()) == "TimeoutError"
+    assert in_one_line(FileNotFoundError(2, "No such file", "/x")) == "/x: No such file"
+    assert in_one_line(TimeoutError()) == "TimeoutError"
 
 
 # list
@@ -325,20 +380,31 @@ def test_the_json_is_what_the_primary_says(shell: Shell) -> None:
 
 
 def test_a_dead_cluster_is_shown_as_stopped_with_the_same_keys(shell: Shell) -> None:
-    with shell.cluster("web"):
+    with shell.cluster("web") as pid:
         pass
     (found,) = json.loads(shell("status", "--json").stdout)
     assert found.keys() == status_of("web").keys()
     assert (found["name"], found["status"], found["pid"]) == ("web", "stopped", None)
-    assert (found["workers"], found["error"]) == ([], None)
+    assert (found["workers"], found["error"]) == ([], f"its primary (pid {pid}) died")
     assert (found["workers_wanted"], found["sizing"]) == (2, "2: so")
+    done = shell("describe", "web")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"  error       its primary (pid {pid}) died\n" in done.stdout
+    assert "  workers     0 of 2 ready" in done.stdout
+
+
+def test_what_was_stopped_in_order_has_no_error(shell: Shell) -> None:
+    with shell.cluster("web"):
+        assert shell("stop", "web").returncode == 0
+    (found,) = json.loads(shell("list", "--json").stdout)
+    assert (found["status"], found["error"]) == ("stopped", None)
 
 
 def test_the_table(shell: Shell) -> None:
     with ExitStack() as running:
         running.enter_context(shell.cluster("blog", status_of("blog", error="app\nfails\x1b[2J")))
         running.enter_context(shell.cluster("web", status_of("web")))
-        with shell.cluster("old"):
+        with shell.cluster("old") as pid:
             pass
         lines = shell("list").stdout.splitlines()
     assert lines == [
@@ -346,6 +412,7 @@ def test_the_table(shell: Shell) -> None:
         "blog  online       1/2  4242     12s       1/2   3%   60.0M    3.2",
         "  error: app\\nfails\\x1b[2J",
         "old   stopped      0/2     -       -         -    -       -      -",
+        f"  error: its primary (pid {pid}) died",
         "web   online       1/2  4242     12s       1/2   3%   60.0M    3.2",
     ]
 
@@ -539,8 +606,11 @@ def test_parallel_results_keep_their_order_and_errors() -> None:
 
 def test_settings_of_another_version_do_not_spoil_the_list(tmp_path: Path) -> None:
     with Home.open({"LAUNCHER_HOME": str(tmp_path / "h")}) as home, home.claim("web") as folder:
-        folder.write_app_json({"bind": 5, "app": ["x"], "policy": "sticky", "new": 1})
+        folder.write_app_json(
+            {"bind": 5, "app": ["x"], "policy": "sticky", "wanted": True, "new": 1}
+        )
         entry = home.entry("web")
     assert entry
     shown = stopped(entry)
     assert (shown["bind"], shown["app"], shown["policy"]) == ([], "", "sticky")
+    assert str(shown["workers_wanted"]) == "0"

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import resource
 import socket
 import stat
 import subprocess
@@ -243,9 +244,25 @@ def test_a_killed_holder_leaves_a_stale_folder_that_blocks_nothing(home: Home, p
     entry = home.entry("web")
     assert entry
     assert (entry.running, entry.settings) == (False, {"app": "x:y"})
+    assert entry.dead
+    assert entry.dead.pid == holder.pid
     assert (path / "web/control.sock").exists()
     with home.claim("web"):
         assert not (path / "web/control.sock").exists()
+
+
+def test_one_that_ends_in_order_while_it_is_looked_at_has_not_died(
+    home: Home, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(self: ProcessId) -> bool:
+        (path / "web/lock").write_text("")
+        return False
+
+    with home.claim("web"):
+        monkeypatch.setattr(ProcessId, "alive", gone)
+        entry = home.entry("web")
+    assert entry
+    assert (entry.process, entry.dead) == (None, None)
 
 
 def test_a_zombie_does_not_run(home: Home, path: Path) -> None:
@@ -399,13 +416,47 @@ def test_app_json_is_replaced_as_a_whole(home: Home, path: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b" " * (1 << 21)])
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"", b"{", b"[]", b"\xff", b"[" * 100_000, b" " * (1 << 21)),
+        *(b'{"timeout": NaN}', b'{"timeout": -Infinity}', b'{"timeout": 1e999}'),
+    ],
+)
 def test_a_damaged_app_json_is_as_good_as_absent(home: Home, path: Path, data: bytes) -> None:
     with home.claim("web"):
         (path / "web/app.json").write_bytes(data)
         entry = home.entry("web")
     assert entry
     assert entry.settings is None
+
+
+@pytest.mark.parametrize("name", ["app.json", "app.json.new"])
+def test_what_is_in_the_place_of_app_json_is_named(home: Home, path: Path, name: str) -> None:
+    with home.claim("web") as folder:
+        (path / "web" / name).symlink_to("target")
+        with pytest.raises(LauncherError, match=rf"^{path}/web/{name} is a symlink: remove it$"):
+            folder.write_app_json({})
+        (path / "web" / name).unlink()
+        os.mkfifo(path / "web" / name)
+        with pytest.raises(LauncherError, match=rf"^{path}/web/{name} is no file: remove it$"):
+            folder.write_app_json({})
+        assert not (path / "web/target").exists()
+
+
+def test_what_cannot_be_opened_for_want_of_descriptors_is_not_taken_for_absent(
+    home: Home,
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with home.claim("web"):
+        free = os.dup(home.dirfd)
+        os.close(free)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, hard))  # for the folder only
+            with pytest.raises(OSError, match="Too many open files"):
+                home.entry("web")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_reading_does_not_wait_for_a_fifo(home: Home, path: Path) -> None:

@@ -9,11 +9,12 @@ import os
 import select
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 import click
 
 from launcher.cli.root import root
-from launcher.cli.text import colours, complain
+from launcher.cli.text import colours, complain, give_up
 from launcher.errors import LauncherError
 
 __all__ = ["main"]
@@ -21,11 +22,11 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status. Nothing a user can cause gives a traceback."""
-    _print_whatever_comes()
+    _have_streams()
     try:
         require_platform(sys.platform, hasattr(select, "epoll"))
         status = _answer(sys.argv[1:] if arguments is None else arguments)
-        _flush()
+        sys.stdout.flush()  # now, while a full disk or a closed pipe can still be told
     except LauncherError as error:
         return _fail(str(error), error.exit_status)
     except click.ClickException as error:
@@ -33,11 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     except BrokenPipeError:
-        _give_up_stdout()
+        give_up(sys.stdout)
         return 1
     except OSError as error:
-        _give_up_stdout()
-        return _fail(describe(error), 1)
+        give_up(sys.stdout)
+        return _fail(in_one_line(error), 1)
     return status
 
 
@@ -47,7 +48,7 @@ def require_platform(name: str, has_epoll: bool) -> None:
         raise LauncherError(f"needs Linux with epoll; this is {name}")
 
 
-def describe(error: OSError) -> str:
+def in_one_line(error: OSError) -> str:
     """An error nobody foresaw, in one line: what the system said, and about which file."""
     reason = error.strerror or str(error) or type(error).__name__
     return f"{os.fsdecode(error.filename)}: {reason}" if error.filename else reason
@@ -78,22 +79,15 @@ def _fail(message: str, status: int) -> int:
     return status
 
 
-def _print_whatever_comes() -> None:
-    """A name that the terminal's encoding lacks is shown escaped instead of raising."""
+def _have_streams() -> None:
+    """What is printed goes nowhere if the stream was closed when we were started.
+
+    A name that the terminal's encoding lacks is shown escaped instead of raising.
+    """
+    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:  # None: started with the descriptor closed
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
-def _flush() -> None:
-    """Now, while a full disk or a closed pipe can still be told."""
-    if sys.stdout is not None:
-        sys.stdout.flush()
-
-
-def _give_up_stdout() -> None:
-    """Keep the interpreter from trying to write the rest once more as it exits."""
-    if sys.stdout is not None:
-        devnull = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(devnull, sys.stdout.fileno())
-        os.close(devnull)
+def _nowhere() -> TextIO:
+    return open(os.open(os.devnull, os.O_WRONLY), "w", closefd=False)

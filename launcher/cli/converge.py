@@ -1,6 +1,8 @@
 """Brings a cluster that runs to the settings it is to have, without losing a request."""
 
 import dataclasses
+import os
+from contextlib import suppress
 
 from launcher.cli.spawn import time_to_start
 from launcher.config_file import mark_of
@@ -18,11 +20,17 @@ NOT_RELOADED = frozenset({"workers", "wanted", "sizing", "log_to_files", "source
 def converge(home: Home, wanted: Settings) -> str:
     """Reload it if its settings or variables differ, scale it if its number of workers does.
 
-    What to tell. LauncherError if that fails, or takes a start; then nothing is changed.
+    What to tell. LauncherError if that fails, or takes a start, or if what runs by
+    that name was not started from the file; then nothing is changed.
     """
     name = wanted.name
     running = call(home, name, "describe", timeout=ANSWER_WITHIN)
     now = Settings.from_json(running["settings"])
+    if not _same_file(now.config, wanted.config):
+        raise LauncherError(
+            f"{name}: runs already, started from {now.config or 'the command line'}:"
+            " stop it, or choose another name"
+        )
     changed = sorted(_differences(now, wanted))
     fixed = [option for option in changed if option in FIXED_AT_START]
     if fixed:
@@ -36,6 +44,14 @@ def converge(home: Home, wanted: Settings) -> str:
         call(home, name, "scale", args, timeout=time_to_start(now))
         told.append(f"scaled {name}: {now.wanted} to {wanted.wanted} workers")
     return "\n".join(told) or f"{name} runs already, unchanged"
+
+
+def _same_file(one: str | None, other: str | None) -> bool:
+    """Whether two settings are of one cluster.toml, by whatever path."""
+    if one and other and one != other:
+        with suppress(OSError):  # one of them has gone
+            return os.path.samefile(one, other)
+    return one == other
 
 
 def _reload(

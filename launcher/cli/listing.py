@@ -25,6 +25,8 @@ from launcher.home import Home
 __all__ = ["COLOURS", "harmless_json", "list_clusters"]
 
 HEADINGS = ("name", "status", "workers", "pid", "uptime", "restarts", "cpu", "memory", "req/s")
+ALWAYS = 3
+"""Columns that are shown however narrow the terminal is; of the others the last go first."""
 
 COLOURS = {
     "online": "green",
@@ -73,9 +75,20 @@ def _nothing() -> str:
 
 def _lines(clusters: Sequence[Facts]) -> list[str]:
     """The table, and below a cluster's row what is wrong with it."""
-    rows = [_row(facts) for facts in clusters]
-    heading, *lines = table(HEADINGS, rows, 2, Look(width(), _styled(clusters)))
+    look = Look(width(), _styled(clusters))
+    rows = _fitting([[*HEADINGS], *map(_row, clusters)], look)
+    heading, *lines = table(rows[0], rows[1:], 2, look)
     return [heading, *map(_with_error, lines, clusters)]
+
+
+def _fitting(rows: list[list[str]], look: Look) -> list[list[str]]:
+    """The rows with as many columns as there is room for beside a short name."""
+    _, *others = zip(*rows, strict=True)
+    widths = [len(HEADINGS[0]), *(len(look.gap) + max(map(len, column)) for column in others)]
+    count = len(widths)
+    while count > ALWAYS and sum(widths[:count]) > look.columns:
+        count -= 1
+    return [row[:count] for row in rows]
 
 
 def _styled(clusters: Sequence[Facts]) -> Style:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from launcher.cli.kept import kept_settings
 from launcher.config_file import FILE, ConfigFile
 from launcher.errors import LauncherError, UsageError
 from launcher.home import Home
@@ -99,7 +100,9 @@ class Planner:
         """An app of the file."""
         assert self.file
         section = self.file.section(name)
-        return Plan(resolve(self._flags, self._environ, section), self.file)
+        settings = resolve(self._flags, self._environ, section)
+        self._refuse_another_name(name)
+        return Plan(settings, self.file)
 
     def sections(self) -> list[Plan]:
         """Every app of the file, or the one that ``--name`` names."""
@@ -118,16 +121,25 @@ class Planner:
     def _entry(self, home: Home, name: str) -> Settings:
         """How a cluster was started before, with what the command line says now."""
         entry = home.entry(name)
-        if entry is None or entry.settings is None:
+        kept = kept_settings(home, entry) if entry else None
+        if kept is None:
             raise LauncherError(f"cluster {name!r} left nothing to start it by: name its app")
-        kept = Settings.from_json(entry.settings)
-        new = resolve(self._flags, {})
+        new = resolve(self._flags, {}, folder=kept.chdir)
+        self._refuse_another_name(name)
         said = new.sources.keys() - {"name"}
         changes = {option: getattr(new, option) for option in said}
         if "workers" in said:
             changes |= {"wanted": new.wanted, "sizing": new.sizing}
         sources = {**kept.sources, **{option: new.sources[option] for option in said}}
         return dataclasses.replace(kept, **changes, sources=sources)
+
+    def _refuse_another_name(self, name: str) -> None:
+        """What has a name already is not given another by the way."""
+        if self._flags.get("name") not in (None, name):
+            raise UsageError(
+                f"--name: cluster {name!r} keeps its name: leave the option out,"
+                " or name the app of a new cluster: module:attribute"
+            )
 
 
 def _is_stopped(home: Home, name: str) -> bool:

@@ -53,6 +53,8 @@ def resurrect() -> int:
         clusters, problem = read(home)
         if problem:
             complain(problem)
+        if not clusters:
+            raise LauncherError("the saved set is empty: nothing to do")
         missing = [settings for settings in clusters if not _running(home, settings.name)]
         if not missing:
             raise LauncherError("all clusters of the saved set run already: nothing to do")
@@ -61,11 +63,12 @@ def resurrect() -> int:
 
 def _running(home: Home, name: str) -> "Settings | None":
     """The settings of a cluster, if it runs."""
-    from launcher.settings import Settings
+    from launcher.cli.kept import kept_settings
 
     entry = home.entry(name)
     if entry is None or not entry.running:
         return None
-    if entry.settings is None:
+    settings = kept_settings(home, entry)
+    if settings is None:
         raise LauncherError(f"cluster {name!r} runs, but its app.json cannot be read")
-    return Settings.from_json(entry.settings)
+    return settings

@@ -1,16 +1,16 @@
 """Which clusters a command means, what it does to each, and how that is told."""
 
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
 import click
 
 from launcher.cli.parallel import in_parallel
-from launcher.cli.text import complain, printable
+from launcher.cli.text import complain
 from launcher.control.client import NotRunning, Refused, no_such_cluster
 from launcher.errors import LauncherError, UsageError
 from launcher.home import Home, require_name
+from launcher.logs.cleaning import printable_lines
 
 __all__ = ["Act", "choose", "for_each", "report"]
 
@@ -38,7 +38,7 @@ def report(names: Sequence[str], outcomes: Sequence[str | LauncherError]) -> int
         if isinstance(outcome, LauncherError):
             _tell_error(name if len(names) > 1 else "", outcome)
         else:
-            click.echo(outcome)
+            click.echo(printable_lines(outcome))
     errors = [outcome for outcome in outcomes if isinstance(outcome, LauncherError)]
     return max((error.exit_status for error in errors), default=0)
 
@@ -48,9 +48,7 @@ def _tell_error(name: str, error: LauncherError) -> None:
     if not isinstance(error, Refused):
         complain(str(error))
         return
-    for line in error.detail.splitlines():
-        print(printable(line), file=sys.stderr)
-    complain(f"{name}: {error}" if name else str(error))
+    complain(f"{name}: {error}" if name else str(error), error.detail)
 
 
 def _outcome(home: Home, name: str, act: Act) -> str | LauncherError:

@@ -40,12 +40,13 @@ class Starting:
         """Raises LauncherError when it cannot even be tried."""
         self._before = _entry_unless_running(settings.name)
         mark = new_mark(settings)
+        inherited = _inherited(settings)
         self.settings = settings
         self.deadline = time.monotonic() + time_to_start(settings)
         self._received = b""
         self._pipe, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            self._process = _spawn(settings, mark, theirs)
+            self._process = _spawn(settings, mark, theirs, inherited)
         except OSError as error:
             os.close(self._pipe)
             raise LauncherError(f"no process could be started: {error.strerror}") from None
@@ -182,8 +183,23 @@ def time_to_start(settings: Settings) -> float:
     return 2 * settings.boot_timeout + MARGIN
 
 
-def _spawn(settings: Settings, mark: str, report: int) -> "subprocess.Popen[bytes]":
-    inherited = [address.fd for address in map(parse_bind, settings.bind) if address.kind == "fd"]
+def _inherited(settings: Settings) -> list[int]:
+    """The descriptors it is to listen on. LauncherError for one that we do not have."""
+    addresses = [address for address in map(parse_bind, settings.bind) if address.kind == "fd"]
+    for address in addresses:
+        try:
+            os.fstat(address.fd)
+        except OSError:
+            raise LauncherError(
+                f"cannot listen on {address}: descriptor {address.fd} is not open:"
+                " pass a socket as it, or choose another address with --bind"
+            ) from None
+    return [address.fd for address in addresses]
+
+
+def _spawn(
+    settings: Settings, mark: str, report: int, inherited: Sequence[int]
+) -> "subprocess.Popen[bytes]":
     with os.fdopen(os.memfd_create("plan", os.MFD_CLOEXEC), "w") as plan:
         json.dump({"settings": settings.to_json(), "mark": mark}, plan)
         plan.flush()

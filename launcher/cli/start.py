@@ -12,6 +12,7 @@ from launcher.cli.options import settings_options
 from launcher.cli.parallel import in_parallel
 from launcher.cli.root import version
 from launcher.cli.selection import report
+from launcher.cli.text import printable
 from launcher.errors import LauncherError, UsageError
 
 if TYPE_CHECKING:
@@ -103,7 +104,8 @@ def _tell_gone(home: "Home", file: "ConfigFile") -> None:
         if not entry or not entry.running or name in file.sections or not entry.settings:
             continue
         if entry.settings.get("config") == file.path:
+            where = printable(os.path.basename(file.path))
             click.echo(
-                f"{name} is not in {os.path.basename(file.path)} any more and was left running:"
+                f"{name} is not in {where} any more and was left running:"
                 f" python -m launcher delete {name}"
             )

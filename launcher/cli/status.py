@@ -94,7 +94,8 @@ class Facts(NamedTuple):
     @property
     def silence(self) -> str:
         """Why its primary could not be asked; empty when it has answered, or does not run."""
-        return "" if self.answered else self.status["error"] or ""
+        told = self.answered or self.status["status"] == "stopped"
+        return "" if told else self.status["error"] or ""
 
     @property
     def ready(self) -> str:
@@ -150,7 +151,7 @@ def stopped(entry: Entry) -> dict[str, Any]:
         "connections": 0,
         "requests": 0,
         "restarts": dict.fromkeys(RESTARTS, 0),
-        "error": None,
+        "error": f"its primary (pid {entry.dead.pid}) died" if entry.dead else None,
         "workers": [],
     }
 
@@ -182,7 +183,8 @@ def _ask(home: Home, entry: Entry, verb: str) -> Facts:
 def _kept(settings: Mapping[str, Any], key: str, default: T) -> T:
     """A value of a file that an older version or a hand may have written."""
     value = settings.get(key)
-    return value if isinstance(value, type(default)) else default
+    # `type(...) is`, not isinstance: true is no number.
+    return value if type(value) is type(default) else default
 
 
 def _is_description(value: Any) -> bool:

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TextIO
 
 from launcher.logs.cleaning import printable
 
@@ -12,6 +13,7 @@ __all__ = [
     "Style",
     "colours",
     "complain",
+    "give_up",
     "plain",
     "printable",
     "show_count",
@@ -61,9 +63,20 @@ def width() -> int:
     return shutil.get_terminal_size((WIDTH, 24)).columns
 
 
-def complain(message: str) -> None:
-    """Say on stderr, in one line, what is wrong."""
-    print(f"launcher: {printable(' '.join(message.split()))}", file=sys.stderr, flush=True)
+def complain(message: str, detail: str = "") -> None:
+    """Say on stderr, in one line, what is wrong; before it the lines of ``detail``, as they are."""
+    lines = [*detail.splitlines(), f"launcher: {' '.join(message.split())}"]
+    try:
+        print("\n".join(map(printable, lines)), file=sys.stderr, flush=True)
+    except OSError:  # nobody can be told; the exit status still can
+        give_up(sys.stderr)
+
+
+def give_up(stream: TextIO) -> None:
+    """Keep the interpreter from trying to write the rest once more as it exits."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, stream.fileno())
+    os.close(devnull)
 
 
 def show_duration(seconds: float) -> str:

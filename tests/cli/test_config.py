@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -157,6 +160,9 @@ MISTAKES = [
     ("[apps.web]\nx = \n", "2: Invalid value"),
     ("[apps.web]\nx = '", "2: "),
     ("[apps.web]\n[apps.web]\n", "2: Cannot declare"),
+    (f"[apps.web]\nx = {'[' * 20_000}\n", "2: is nested too deeply"),
+    (f"[apps.web]\n\nthreads = {'9' * 5000}\n", "3: a number has too many digits"),
+    (f"[apps.web]\nenv.A{'.a' * 1500} = 1\n", "2: apps.web.env.A: is a table, not a string"),
 ]
 
 
@@ -193,6 +199,26 @@ B = "1"
         settings(file(tmp_path, text))
 
 
+def test_lines_are_looked_for_once_and_only_after_a_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = tomllib.loads
+    read: list[str] = []
+
+    def loads(text: str, **how: Any) -> dict[str, Any]:
+        read.append(text)
+        return load(text, **how)
+
+    monkeypatch.setattr(tomllib, "loads", loads)
+    lines = "a line with [ and ' in it\n" * 2000
+    text = f'[apps.web]\nthreads = 2\nenv.A = """\n{lines}"""\nworkers = 1\n'
+    settings(file(tmp_path, text))
+    assert read == [text]
+    with pytest.raises(LauncherError, match=r":2005: apps\.web\.workers: '0' "):
+        settings(file(tmp_path, text.replace("= 1", "= 0")))
+    assert sum(map(len, read)) <= 3 * len(text)
+
+
 @pytest.mark.parametrize("content", [b"", b"[apps]\n", b"# nothing\n", b"[defaults]\n"])
 def test_a_file_without_apps(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "c.toml").write_bytes(content)
@@ -212,6 +238,19 @@ def test_what_is_no_text_or_too_much(tmp_path: Path) -> None:
         settings(str(tmp_path / "none.toml"))
     with pytest.raises(LauncherError, match="Is a directory"):
         settings(str(tmp_path))
+
+
+def test_a_fifo_keeps_nobody_waiting(console: Console) -> None:
+    os.mkfifo(console.folder / "fifo")
+    os.mkfifo(console.folder / "cluster.toml")
+    assert console.refused("start") == "cluster.toml: is no regular file"
+    (console.folder / "cluster.toml").unlink()
+    line = console.refused("start", "web:app", "--env-file", "fifo")
+    assert line == "--env-file: 'fifo': is no regular file"
+    console.write("cluster.toml", TWO + 'env_file = "fifo"\n')
+    line = console.refused("start")
+    assert line.startswith("cluster.toml:16: apps.blog.env_file: '/")
+    assert line.endswith("': is no regular file")
 
 
 # With clusters
@@ -269,6 +308,41 @@ def test_start_converges(console: Console) -> None:
         "blog is not in cluster.toml any more and was left running: python -m launcher delete blog"
     )
     assert console.list()["blog"]["status"] == "online"
+
+
+def test_start_takes_over_no_cluster_of_another_file(console: Console, tmp_path: Path) -> None:
+    ours = console.write("cluster.toml", TWO)
+    console.ok("start", "shop")
+    before = console.describe("shop")
+    console.ok("start", "web:app", "-n", "blog", "-w", "1", "-p", "0")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "cluster.toml").write_text(TWO)
+    (other / "web.py").write_text((console.folder / "web.py").read_text())
+    done = console("start", "-c", str(other / "cluster.toml"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines() == [
+        f"launcher: shop: runs already, started from {ours}: stop it, or choose another name",
+        "launcher: blog: runs already, started from the command line:"
+        " stop it, or choose another name",
+    ]
+    assert console.describe("shop")["configuration"] == before["configuration"]
+    # By another path it is still the same file.
+    (tmp_path / "link").symlink_to(console.folder)
+    line = console.ok("start", "-c", str(tmp_path / "link/cluster.toml"), "shop")
+    assert line.startswith("reloaded shop: ")
+    # What does not run can be anybody's.
+    console.ok("stop", "shop")
+    assert console.ok("start", "-c", str(other / "cluster.toml"), "shop").startswith("started ")
+
+
+def test_an_app_of_the_file_keeps_its_name(console: Console) -> None:
+    console.write("cluster.toml", TWO)
+    for command in ("start", "run"):
+        line = console.refused(command, "shop", "-c", "cluster.toml", "--name", "x", status=2)
+        assert line.startswith("--name: cluster 'shop' keeps its name: ")
+    assert console.list() == {}
+    console.ok("start", "shop", "--name", "shop")
 
 
 def _ids(console: Console, name: str) -> list[int]:

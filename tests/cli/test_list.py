@@ -113,6 +113,16 @@ def test_it_fits_80_columns(console: Console) -> None:
     ]
 
 
+def test_in_a_narrow_terminal_the_columns_that_matter_least_go(console: Console) -> None:
+    with stand_ins(console.home, ["web"]):
+        shown = {columns: console.ok("list", COLUMNS=str(columns)) for columns in (80, 40, 24)}
+    headings = {columns: text.splitlines()[0].split() for columns, text in shown.items()}
+    assert headings[40] == ["name", "status", "workers", "pid", "uptime"]
+    assert headings[24] == ["name", "status", "workers"]
+    assert len(headings[80]) == 9
+    assert max(map(len, shown[40].splitlines())) <= 40
+
+
 def test_twenty_clusters_are_listed_quickly(console: Console) -> None:
     with stand_ins(console.home, [f"web{i:02}" for i in range(20)]):
         assert len(console.ok("list").splitlines()) == 21

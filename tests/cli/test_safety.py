@@ -156,6 +156,15 @@ def test_a_planted_symlink_is_refused_and_its_target_unchanged(
     assert snapshot(target) == before
 
 
+def test_a_planted_fifo_keeps_nobody_waiting(console: Console) -> None:
+    console.home.mkdir(mode=0o700)
+    for name in (".saved.json", ".saved.json.new"):
+        path = console.home / name
+        os.mkfifo(path)
+        assert console.refused("save", "--force") == f"{path} is no file: remove it"
+        path.unlink()
+
+
 def snapshot(path: Path) -> dict[str, tuple[int, str]]:
     """Everything there, with modes and contents."""
     return {
@@ -224,6 +233,7 @@ def test_nothing_that_an_app_or_a_file_says_can_steer_the_terminal(console: Cons
     evil = "\x1b]0;owned\x07\x1b[2J\x9b31m\x7f\u202eevil\r"
     escaped = evil.encode("unicode_escape").decode()
     console.write("bad.py", f'raise ValueError("{escaped}")\n')
+    console.write("ok.py", (console.folder / "web.py").read_text())
     outputs = [console("start", "bad:app", *PORT)]
     console.ok("start", "web:app", "-w", "1", "--chdir", ".", *PORT)
     console.write("web.py", (console.folder / "bad.py").read_text())
@@ -243,6 +253,14 @@ def test_nothing_that_an_app_or_a_file_says_can_steer_the_terminal(console: Cons
     escapes = "".join(f"\\u{ord(each):04x}" for each in evil)
     console.write("cluster.toml", f'[apps."{escapes}"]\n')
     outputs.append(console("start"))
+    (console.folder / "cluster.toml").unlink()
+    socket = f"unix:{evil}.sock"
+    outputs.append(console("start", "ok:app", "-w", "1", "-b", socket))
+    config = console.write(f"{evil}.toml", '[apps.old]\napp = "ok:app"\nport = 0\nworkers = 1\n')
+    outputs.append(console("start", "-c", config.name))
+    config.write_text(config.read_text().replace("old", "new"))
+    outputs.append(console("start", "-c", config.name))
+    assert [done.stdout.count("owned") for done in outputs[-3:]] == [1, 0, 1], "control samples"
     assert any("owned" in done.stderr for done in outputs), "the control sample"
     for done in outputs:
         assert not CONTROLS.search(done.stdout + done.stderr), done

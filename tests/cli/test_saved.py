@@ -8,6 +8,7 @@ import signal
 
 import pytest
 
+from launcher.settings import Settings
 from tests.cli.tools import Console
 from tests.support import alive, eventually
 
@@ -60,13 +61,18 @@ def test_an_empty_set_is_saved_only_when_asked_for(console: Console) -> None:
     assert line == "no cluster is running: nothing saved (--force saves that)"
     assert console.refused("resurrect") == "nothing was saved: python -m launcher save"
     assert console.ok("save", "--force") == "saved 0 clusters\n"
-    line = console.refused("resurrect")
-    assert line == "all clusters of the saved set run already: nothing to do"
+    assert console.refused("resurrect") == "the saved set is empty: nothing to do"
 
 
 @pytest.mark.parametrize(
     "damage",
-    [b"", b"{", b"\0" * 500, b'{"version": 9}', b'{"version": 1, "clusters": [{}]}', b"[]"],
+    [
+        *(b"", b"{", b"\0" * 500, b"[]", b'{"version": 9}', b'{"version": 1, "clusters": {}}'),
+        *(b'{"version": 1, "clusters": [{}]}', b'{"version": 1, "clusters": [1]}'),
+        json.dumps(
+            {"version": 1, "clusters": [Settings().to_json() | {"bind": ["junk"]}]}
+        ).encode(),
+    ],
 )
 def test_a_damaged_file_is_told_and_the_one_before_is_used(console: Console, damage: bytes) -> None:
     console.ok("start", "web:app", "-w", "1", *PORT)

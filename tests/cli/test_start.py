@@ -6,11 +6,14 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from launcher.home import Home
+from launcher.settings import Settings
 from tests.cli.tools import Console, ask
 from tests.support import alive, eventually
 
@@ -134,6 +137,53 @@ def test_a_stopped_cluster_is_started_by_name_as_it_was(console: Console) -> Non
         "value": 2,
         "source": "--threads",
     }
+
+
+def test_a_stopped_cluster_keeps_its_name(console: Console) -> None:
+    console.ok("start", "web:app", "-w", "1", *PORT)
+    console.ok("stop", "web")
+    line = console.refused("start", "web", "--name", "other", status=2)
+    assert line == (
+        "--name: cluster 'web' keeps its name: leave the option out,"
+        " or name the app of a new cluster: module:attribute"
+    )
+    console.ok("start", "web", "--name", "web", LAUNCHER_NAME="other")
+
+
+def test_a_stopped_cluster_needs_no_folder_but_its_own(console: Console) -> None:
+    console.ok("start", "web:app", "-w", "1", *PORT)
+    console.ok("stop", "web")
+    gone = console.folder.parent / "gone"
+    gone.mkdir()
+    script = f"cd {gone} && rmdir {gone} && exec {sys.executable} -m launcher start web"
+    done = subprocess.run(
+        ["sh", "-c", script], env=console.environ, capture_output=True, text=True, timeout=90
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert console.ask("web")["id"] == 1
+    console.ok("stop", "web")
+    (console.folder / "sub").mkdir()
+    console.folder = console.folder / "sub"
+    console.ok("start", "web", "-b", "unix:web.sock")
+    (address,) = console.list()["web"]["bind"]
+    assert address == f"unix:{console.folder.parent}/web.sock"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("bind", ["junk"]), ("threads", 0), ("wanted", 10**9), ("new", 1)]
+)
+def test_a_damaged_app_json_is_named(console: Console, key: str, value: object) -> None:
+    with Home.open(console.environ) as home, home.claim("web") as folder:
+        folder.write_app_json(Settings(name="web").to_json() | {key: value})
+    line = console.refused("start", "web")
+    assert line.startswith(f"{console.home}/web/app.json: settings ")
+    assert line.endswith(repr(key))
+
+
+def test_a_descriptor_that_is_not_open(console: Console) -> None:
+    line = console.refused("start", "web:app", "-b", "fd://77")
+    assert line.startswith("cannot listen on fd://77: descriptor 77 is not open: pass a socket")
+    assert list(console.home.iterdir()) == []
 
 
 def test_a_stopped_cluster_that_cannot_start_stays_as_it_was(console: Console) -> None:
