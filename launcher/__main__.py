@@ -57,9 +57,14 @@ def _main() -> int:
         _on_interrupt(signal.default_int_handler, _end_at_once)
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """What ``python -m launcher`` does, and the command ``launcher`` where that is installed."""
     _on_interrupt(signal.default_int_handler, _end_at_once)
     _keep_standard_descriptors()
     with _pool_ahead() if _is_run(sys.argv[1:]) else contextlib.nullcontext():
         status = _main()
     sys.exit(status)
+
+
+if __name__ == "__main__":
+    command()

@@ -88,7 +88,7 @@ def resolve(
         values |= {"name": section.name, "config": section.config}
     values.setdefault("name", default_name(values.get("app", DEFAULT_APP)))
     folder = section.folder if section else folder
-    values.setdefault("chdir", folder or _current_folder(environ))
+    values.setdefault("chdir", folder or current_folder(environ))
     values["bind"] = _listen_on(values.get("bind", DEFAULT_BIND), values["chdir"])
     return Settings(**values, sizing=str(sizing), wanted=sizing.workers, sources=sources)
 
@@ -215,7 +215,7 @@ def _sizing(workers: int | None, given: Mapping[str, Given]) -> "Sizing":
     return size() if workers is None else Sizing(workers, given["workers"].source)
 
 
-def _current_folder(environ: Mapping[str, str]) -> str:
+def current_folder(environ: Mapping[str, str]) -> str:
     """The current folder by the name it was entered by, as gunicorn does.
 
     That may be a symlink to a release: a reload then follows it to the next.

@@ -78,7 +78,10 @@ def scale(names: tuple[str, ...], to: str) -> int:
 @click.argument("sent", metavar="SIGNAL")
 @version
 def signal(names: tuple[str, ...], sent: str) -> int:
-    """Send a signal to every worker, once: USR2, SIGUSR2 or 12."""
+    """Send a signal to every worker, once: USR2, SIGUSR2 or 12.
+
+    One that the app does not handle may end the worker, which is then replaced.
+    """
     number = _signal_number(sent)
 
     def act(home: Home, name: str) -> str:

@@ -36,7 +36,7 @@ def converge(home: Home, wanted: Settings) -> str:
     if fixed:
         raise LauncherError(
             f"{name}: {', '.join(fixed)} changed: that takes a stop and a start:"
-            f" python -m launcher stop {name} && python -m launcher start {name}"
+            f" python -m launcher stop {name} && python -m launcher start {_named(wanted)}"
         )
     told = _reload(home, name, wanted, changed, running["mark"])
     if wanted.wanted != now.wanted:
@@ -44,6 +44,11 @@ def converge(home: Home, wanted: Settings) -> str:
         call(home, name, "scale", args, timeout=time_to_start(now))
         told.append(f"scaled {name}: {now.wanted} to {wanted.wanted} workers")
     return "\n".join(told) or f"{name} runs already, unchanged"
+
+
+def _named(wanted: Settings) -> str:
+    """What to type to start it with these settings, wherever one is."""
+    return f"-c {wanted.config} {wanted.name}" if wanted.config else wanted.name
 
 
 def _same_file(one: str | None, other: str | None) -> bool:

@@ -34,6 +34,21 @@ COMMANDS = {
 }
 ALIASES = {"ls": "list", "status": "list"}
 
+MEANT = {
+    "del": "delete",
+    "desc": "describe",
+    "help": "--help",
+    "info": "describe",
+    "jlist": "list --json",
+    "kill": "stop",
+    "l": "list",
+    "log": "logs",
+    "ps": "list",
+    "rm": "delete",
+    "show": "describe",
+}
+"""What PM2 and others call our commands."""
+
 IMPLICIT_RUN = "launcher.implicit_run"
 """Key in ``Context.meta``: the command line began with an option, and ``run`` was meant."""
 
@@ -81,9 +96,10 @@ class Root(click.Group):
 
 
 def _no_such_command(word: str) -> str:
-    nearest = difflib.get_close_matches(word, [*COMMANDS, *ALIASES], n=1)
-    if nearest:
-        return f"no such command {word!r}; did you mean {nearest[0]!r}?"
+    near = difflib.get_close_matches(word, [*COMMANDS, *ALIASES], n=1)
+    meant = MEANT.get(word) or (near[0] if near else None)
+    if meant:
+        return f"no such command {word!r}; did you mean {meant!r}?"
     return f"no such command {word!r}; to run an app: python -m launcher run {word}"
 
 

@@ -298,7 +298,8 @@ def test_start_converges(console: Console) -> None:
     console.write("cluster.toml", TWO + "timeout = 8\nthreads = 2\n")
     assert console.refused("start", "blog") == (
         "blog: threads changed: that takes a stop and a start:"
-        " python -m launcher stop blog && python -m launcher start blog"
+        " python -m launcher stop blog"
+        f" && python -m launcher start -c {console.folder / 'cluster.toml'} blog"
     )
     assert _ids(console, "blog") == before
     # What is gone is left alone, and said.
@@ -404,6 +405,21 @@ def test_the_file_is_named_with_an_option_and_apps_with_words(console: Console) 
     console.ok("start", "-c", "conf/my.toml", "-n", "shop")
     line = console.refused("start", "-c", "conf/my.toml", "-p", "1", status=2)
     assert line == "--port is for one cluster, not 2"
+
+
+def test_a_file_in_a_switched_release_is_the_same_file(console: Console) -> None:
+    """``cd current && start``, where ``current`` is a symlink to a release."""
+    base = console.folder
+    for name, seconds in (("one", 5), ("two", 6)):
+        app = f'app = "web:app"\nport = 0\nworkers = 1\ntimeout = {seconds}\n'
+        (base / name).mkdir()
+        (base / name / "web.py").symlink_to(base / "web.py")
+        (base / name / "cluster.toml").write_text(f"[apps.shop]\n{app}")
+    current = console.folder = base / "current"
+    for name, told in (("one", "started shop"), ("two", "reloaded shop: timeout changed")):
+        current.unlink(missing_ok=True)
+        current.symlink_to(name)
+        assert told in console.ok("start", PWD=str(current))
 
 
 def test_run_takes_one_app_of_the_file(console: Console) -> None:
