@@ -10,12 +10,10 @@ in blocking mode, because an app may use the socket directly
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import select
 import socket
 import ssl
-import struct
 import tempfile
 import threading
 from collections import deque
@@ -24,6 +22,7 @@ from typing import Any
 
 from gunicorn import sock as gunicorn_sock
 
+from launcher.descriptors import reset
 from launcher.worker.request import Incoming
 
 _SEND = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
@@ -40,9 +39,6 @@ _PIECES_IN_MEMORY = 64
 
 _RECORD = 16 * 1024
 """Bytes that a TLS record holds at most."""
-
-_libc = ctypes.CDLL(None)
-_NOBODY = struct.pack("=H14x", socket.AF_UNSPEC)
 
 
 class Phase(Enum):
@@ -102,6 +98,54 @@ class Spool(FilePart):
             raise Broken("no room for what the client has not read yet") from error
 
 
+class _Ours:
+    """A socket that an app cannot close: our descriptor would come to mean another connection.
+
+    We can, by ``socket.socket.close``.
+    """
+
+    __slots__ = ()
+
+    def close(self: Any) -> None:
+        """End the connection, which is what the app means."""
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self, socket.SHUT_RDWR)
+
+    def detach(self: Any) -> int:
+        """A descriptor that is the caller's."""
+        return os.dup(self.fileno())
+
+
+class Socket(_Ours, socket.socket):
+    """The socket of a connection."""
+
+    __slots__ = ()
+
+    def dup(self) -> Any:
+        """One that is the caller's."""
+        return socket.socket(self.family, self.type, self.proto, fileno=self.detach())
+
+
+class SecureSocket(_Ours, ssl.SSLSocket):
+    """The socket of a connection under TLS."""
+
+
+class LentSocket(socket.socket):
+    """What an app may talk on itself, and close when it likes. Notes whether it does."""
+
+    used = False
+
+    def __getattribute__(self, name: str) -> Any:
+        """Whatever can be done with it begins here."""
+        if name != "used" and not name.startswith("__"):
+            self.used = True
+        return super().__getattribute__(name)
+
+    def __repr__(self) -> str:
+        """To show it is not to use it: error pages and logs do."""
+        return object.__repr__(self)
+
+
 class Connection:
     """A socket and where its client stands.
 
@@ -140,7 +184,6 @@ class Connection:
         "serial",
         "sock",
         "started",
-        "upgraded",
         "written",
     )
 
@@ -178,10 +221,8 @@ class Connection:
         self.missed = False
         """Whether an event came while it was being served."""
         self.pinned = False
-        self.lent: socket.socket | None = None
-        """What an app that talks another protocol was given to talk on."""
-        self.upgraded = False
-        """Whether the app talks another protocol on it, for as long as it likes."""
+        self.lent: LentSocket | None = None
+        """What an app that may talk another protocol was given to talk on."""
         self.closing = False
         """Whether to close once everything is sent."""
         self.continued = False
@@ -196,6 +237,12 @@ class Connection:
         self.lowat = 1
         self.incoming: Incoming | None = None
         self.outgoing: deque[memoryview | FilePart] = deque()
+
+    @property
+    def taken_over(self) -> bool:
+        """Whether the app talks another protocol on it, for as long as it likes."""
+        lent = self.lent
+        return lent is not None and lent.used
 
     def peek(self, size: int) -> bytes | None:
         """What has arrived, left where it is; None: nothing yet; empty: the client has closed.
@@ -273,10 +320,9 @@ class Connection:
     def lend(self) -> None:
         """Let the app talk on the socket itself.
 
-        It gets a duplicate: it may close it when it likes, in a thread of its
-        own, and our descriptor must not come to mean another connection.
+        It gets a duplicate, which it may use and close when it likes, in a thread of its own.
         """
-        self.lent = self.sock.dup()
+        self.lent = LentSocket(fileno=os.dup(self.fd))
 
     def forget_request(self) -> None:
         """Drop what was kept for the request that is answered now."""
@@ -333,12 +379,8 @@ class Connection:
             self.sock.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
-        """End with a reset, so that the client cannot take what it has for the whole response.
-
-        At once, whoever else holds the file (connect(2), AF_UNSPEC); a FIN before it would
-        look like the end of an HTTP/1.0 response. Does nothing where there are no resets.
-        """
-        _libc.connect(self.fd, _NOBODY, len(_NOBODY))
+        """End with a reset, so that the client cannot take what it has for the whole response."""
+        reset(self.fd)
 
     def release(self) -> None:
         """Close what this process has of the connection; it may live on elsewhere."""
@@ -348,7 +390,7 @@ class Connection:
                     os.close(part.fd)
             self.outgoing.clear()
         self.forget_request()
-        self.sock.close()
+        socket.socket.close(self.sock)
 
     def _keep(self, data: bytes) -> None:
         last = self.outgoing[-1]
@@ -405,6 +447,7 @@ def tls_context(cfg: Any) -> ssl.SSLContext | None:
         return None
     context: ssl.SSLContext = gunicorn_sock.ssl_context(cfg)
     context.set_alpn_protocols(["http/1.1"])
+    context.sslsocket_class = SecureSocket
     return context
 
 
@@ -416,7 +459,7 @@ class SecureConnection(Connection):
     handshake, or with anything else, costs no thread either.
     """
 
-    __slots__ = ("_arrived", "_ended", "_lender", "_lock", "_tls")
+    __slots__ = ("_arrived", "_ended", "_lender", "_lock", "_other_end", "_tls")
 
     secure = True
 
@@ -427,15 +470,17 @@ class SecureConnection(Connection):
         self._lock = threading.RLock()
         """OpenSSL does not stand two threads; see `lend`."""
         self._lender: threading.Thread | None = None
+        self._other_end: socket.socket | None = None
+        """Of what is `lent`."""
         self._arrived = bytearray()
         self._ended = False
 
     def begin(self, context: ssl.SSLContext) -> None:
         """Speak TLS from here on. The handshake takes place by reading."""
+        sock = self.sock
+        bare = socket.socket(sock.family, sock.type, sock.proto, fileno=socket.socket.detach(sock))
         try:
-            self._tls = context.wrap_socket(
-                self.sock, server_side=True, do_handshake_on_connect=False
-            )
+            self._tls = context.wrap_socket(bare, server_side=True, do_handshake_on_connect=False)
             self._tls.setblocking(False)
         except OSError as error:
             raise Broken from error
@@ -489,16 +534,20 @@ class SecureConnection(Connection):
 
     def lend(self) -> None:
         """As `Connection.lend`; the app gets a socket without TLS, which we carry on."""
-        self.lent, ours = socket.socketpair()
+        theirs, ours = socket.socketpair()
+        self.lent, self._other_end = LentSocket(fileno=theirs.detach()), ours
         self._lender = threading.Thread(target=self._carry, args=(ours,), daemon=True)
         self._lender.start()
 
     def forget_request(self) -> None:
         """As `Connection.forget_request`, when what the app has sent is on its way."""
         super().forget_request()
-        if self._lender:
+        if self._lender and self._other_end:
+            with contextlib.suppress(OSError):
+                # The app may have left a duplicate of its end open, somewhere.
+                self._other_end.shutdown(socket.SHUT_RDWR)
             self._lender.join()
-            self._lender = None
+            self._lender = self._other_end = None
 
     def shut(self) -> None:
         """As `Connection.shut`, after saying so within TLS."""
@@ -578,5 +627,6 @@ class SecureConnection(Connection):
 
     def _carry_in(self, ours: socket.socket) -> bool:
         while data := self.pull(_RECORD):
-            ours.sendall(data)
+            with contextlib.suppress(BrokenPipeError):  # it has left; what it sent is to go out
+                ours.sendall(data)
         return data is None

@@ -7,6 +7,8 @@ is an event like others.
 
 from __future__ import annotations
 
+import errno
+import os
 import select
 import socket
 import sys
@@ -29,13 +31,17 @@ from launcher.ipc.messages import (
 )
 from launcher.ipc.scoreboard import Notepad
 from launcher.pool.application import APP_FAILED
-from launcher.worker.connection import Connection, SecureConnection, tls_context
+from launcher.worker.connection import Connection, SecureConnection, Socket, tls_context
 from launcher.worker.leadership import Leadership, Term
 from launcher.worker.parking import Parking
-from launcher.worker.service import Service
+from launcher.worker.service import Running, Service
 
 if TYPE_CHECKING:
     from launcher.worker.process import Worker
+
+_ACCEPTABLE = select.EPOLLIN | select.EPOLLEXCLUSIVE
+
+_NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Crew:
@@ -60,12 +66,21 @@ class Crew:
         self._service = Service(worker, self._parking, self._tls)
         self._families = [_family(address) for address in orders.addresses]
         self._first_wait = max(orders.settings.keepalive, self._service.patience.head)
-        self._active = [False] * orders.settings.threads
-        self._pads = [orders.row.pad(index) for index in range(len(self._active))]
-        self._idents = [0] * len(self._active)
+        self._turns = [0] * orders.settings.threads
+        """By thread: how often it has begun or ceased to work, so odd while it works."""
+        self._pads = [orders.row.pad(index) for index in range(len(self._turns))]
+        self._idents = [0] * len(self._turns)
+        self._sending_last: list[Running | None] = [None] * len(self._turns)
+        """By thread: what was overdue when it was looked at last, but had its answer."""
         self._lead = Leadership()
         self._receiving = threading.Lock()
+        self._left = False
         self._listeners: dict[int, tuple[socket.socket, int]] = {}
+        self._cannot = False
+        self._unwatched: set[int] = set()
+        """The listeners that have connections for which there was no room."""
+        self._listening = threading.Lock()
+        """For those two: the main thread and one that serves change them."""
 
     @property
     def retiring(self) -> bool:
@@ -80,30 +95,44 @@ class Crew:
     def start(self) -> None:
         """Start the threads."""
         self._parking.watch(self._channel.fd, select.EPOLLIN)
-        for index in range(len(self._active)):
+        for index in range(len(self._turns)):
             threading.Thread(
                 target=self._work, args=(index,), name=f"serving-{index}", daemon=True
             ).start()
 
     def finished(self) -> bool:
-        """Whether a retiring worker has nothing left to do."""
+        """Whether a retiring worker has nothing left to do. It does nothing more then."""
+        with self._receiving:
+            self._left = self._at_rest()
+        return self._left
+
+    def _at_rest(self) -> bool:
+        turns = [*self._turns]
         given_up = sum(bool(running and running[0].abandoned) for running in self._service.running)
-        if self._parked or self._service.has_held or sum(self._active) != given_up:
+        if sum(turn % 2 for turn in turns) != given_up:
             return False
-        return not self._parked  # who has become idle just now may have parked one
+        if self._parked or self._service.has_held:
+            return False
+        return self._turns == turns  # else one of them may have had it in hand just now
 
     def retire(self, final: bool) -> None:
         """Take no more; as `Service.retire`."""
-        while self._listeners:  # a thread may be about to accept on one
-            fd, (listener, _) = self._listeners.popitem()
-            self._parking.ignore(fd)
-            listener.close()
+        with self._listening:
+            while self._listeners:  # a thread may be about to accept on one
+                fd, (listener, _) = self._listeners.popitem()
+                self._parking.ignore(fd)
+                listener.close()
         self._service.retire(final)
         self._worker.wake()
 
     def expire(self, now: float) -> None:
-        """As `Service.expire`."""
+        """As `Service.expire`; and accept again, where there was no room."""
         self._service.expire(now)
+        with self._listening:
+            while self._unwatched:
+                fd = self._unwatched.pop()
+                if fd in self._listeners:
+                    self._parking.watch(fd, _ACCEPTABLE)
 
     def end_overdue(self, now: int) -> str | None:
         """Give up the requests whose time is up (``now``: monotonic nanoseconds).
@@ -115,9 +144,15 @@ class Crew:
         for running, pad, thread in threads:
             started = pad.started()
             late = self._timeout and started and now - started > self._timeout * 1e9
-            if running and late and not (running[0].upgraded or running[0].abandoned):
-                line = self._service.abandon(running, pad, thread)
+            if running and late and not (running[0].taken_over or running[0].abandoned):
+                line = self._give_up(running, pad, thread) or line
         return line
+
+    def _give_up(self, running: Running, pad: Notepad, thread: int) -> str | None:
+        last, self._sending_last[pad.thread] = self._sending_last[pad.thread], running
+        if pad.answered() and last is not running:
+            return None  # it may be sending the last of it at this moment: one look more
+        return self._service.abandon(running, pad, thread)
 
     # The loop
 
@@ -126,25 +161,30 @@ class Crew:
         self._pads[index].sign(threading.get_native_id())
         while True:
             term = self._lead.attain()
+            self._turns[index] += 1
             self._serve_for(term, index)
+            # Whoever leads now may be waiting already, and sees none of these.
+            self._service.send_held(self._pads[index])
             if self._parking.ready:
-                # Whoever leads now may be waiting already, and sees none of these.
                 self._parking.nudge()
+            self._rest(index)
 
     def _serve_for(self, term: Term, index: int) -> None:
         lead, parking, ready, parked = self._lead, self._parking, self._parking.ready, self._parked
-        pad, active, service = self._pads[index], self._active, self._service
+        pad, service = self._pads[index], self._service
         service.send_held(pad)  # whoever led before may be held up
         while lead.term is term:
             if not ready:
                 service.send_held(pad)
+                self._rest(index)
                 term.since = 0.0
                 service.look_ahead(parking.wait())
+                self._turns[index] += 1
+                continue  # sending may have taken so long that another leads
             try:
                 fd, events = ready.popleft()
             except IndexError:  # whoever led before has taken it just now
                 continue
-            active[index] = True
             term.since = time.monotonic()
             if lead.asleep:
                 lead.wake()
@@ -153,9 +193,12 @@ class Crew:
                 service.attend(conn, events, pad)
             else:
                 self._on_other_event(fd, events, pad)
-            active[index] = False
-            if service.retiring:
-                self._worker.wake()
+
+    def _rest(self, index: int) -> None:
+        """The thread has nothing in hand any more."""
+        self._turns[index] += 1
+        if self._service.retiring:
+            self._worker.wake()
 
     def _on_other_event(self, fd: int, events: int, pad: Notepad) -> None:
         if fd == self._channel.fd:
@@ -196,13 +239,15 @@ class Crew:
                 self._worker.reopen_logs()
 
     def _take(self, deal: Deal, descriptor: int | None) -> None:
-        if descriptor is None:  # no room for it here (MSG_CTRUNC)
+        if descriptor is None or self._left:  # no room for it here (MSG_CTRUNC), or too late
             self._worker.tell(Returned([deal.serial]))
+            if descriptor is not None:
+                os.close(descriptor)
             return
         serial, written, consumed, listener, port, first, host = deal
         # With all three given, Python asks the kernel for no option.
         family = self._families[listener]
-        sock = socket.socket(family, socket.SOCK_STREAM, 0, fileno=descriptor)
+        sock = Socket(family, socket.SOCK_STREAM, 0, fileno=descriptor)
         # The primary asks whether we are well (serial 0) without TLS.
         kind = SecureConnection if self._tls and serial else Connection
         conn = kind(sock, serial, listener, host, port, written, consumed)
@@ -216,16 +261,22 @@ class Crew:
             listener = socket.socket(fileno=fd)
             listener.setblocking(False)
             self._listeners[fd] = (listener, index)
-            self._parking.watch(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+            self._parking.watch(fd, _ACCEPTABLE)
 
     def _accept(self, fd: int, pad: Notepad) -> None:
         listener, index = self._listeners.get(fd, (None, 0))
         if listener is None:
             return
         try:
-            sock, address = listener.accept()
-        except OSError:  # taken by another worker, or died in the backlog, or no room
+            accepted, address = listener.accept()
+        except OSError as error:  # taken by another worker, or died in the backlog
+            if error.errno in _NO_ROOM:
+                self._stop_watching(fd, error)
             return
+        if self._cannot:
+            self._cannot = False
+            self._worker.log.info("accepting again")
+        sock = Socket(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
         sock.setblocking(True)
         host, port = address[:2] if isinstance(address, tuple) else ("", 0)
         kind = SecureConnection if self._tls else Connection
@@ -233,6 +284,19 @@ class Crew:
         conn.deadline = time.monotonic() + self._first_wait
         self._row.connections += 1
         self._service.attend(conn, 0, pad)
+
+    def _stop_watching(self, fd: int, error: OSError) -> None:
+        """What cannot be accepted stays in the backlog and would be reported again and again."""
+        if not self._cannot:
+            self._cannot = True
+            reason = error.strerror
+            self._worker.log.warning(
+                "cannot accept: %s; connections wait until there is room", reason
+            )
+        with self._listening:
+            if fd in self._listeners:
+                self._parking.ignore(fd)
+                self._unwatched.add(fd)
 
 
 def _family(address: str) -> socket.AddressFamily:

@@ -10,6 +10,7 @@ from gunicorn.http.wsgi import create
 
 from launcher import current_worker
 from launcher.ipc.scoreboard import Notepad
+from launcher.worker import forked
 from launcher.worker.access_log import access_log
 from launcher.worker.connection import Broken, Connection
 from launcher.worker.request import Arrived, parse
@@ -111,17 +112,21 @@ class Exchange:
         return response, environ
 
     def _call_the_app(self, environ: dict[str, Any], response: Response) -> None:
-        pieces = self._worker.wsgi(environ, response.start_response)
         try:
-            if isinstance(pieces, environ["wsgi.file_wrapper"]):
-                response.write_file(pieces)
-            else:
-                for piece in pieces:
-                    response.write(piece)
-            response.close()
+            pieces = self._worker.wsgi(environ, response.start_response)
+            try:
+                if isinstance(pieces, environ["wsgi.file_wrapper"]):
+                    response.write_file(pieces)
+                else:
+                    for piece in pieces:
+                        response.write(piece)
+                response.close()
+            finally:
+                if hasattr(pieces, "close"):
+                    pieces.close()
         finally:
-            if hasattr(pieces, "close"):
-                pieces.close()
+            if forked.in_child:
+                forked.leave()
 
     def failed(
         self,

@@ -28,6 +28,7 @@ from gunicorn.util import http_date, is_hoppish, unquote_to_wsgi_str
 
 from launcher import current_worker
 from launcher.policy.rescue import CLOSES
+from launcher.worker import forked
 from launcher.worker.connection import Broken
 from launcher.worker.exchange import SAFE_METHODS
 from launcher.worker.request import HOST_RE
@@ -47,7 +48,7 @@ MOST_HEADS = 256
 asks for the same again and again."""
 
 _LONGEST_REMEMBERED = 1024
-"""Bytes of a line that is worth remembering."""
+"""Bytes of what is worth remembering."""
 
 # Origin-form only, and no fragment: gunicorn takes more, and gets it.
 _REQUEST_LINE = re.compile(
@@ -163,12 +164,16 @@ class HotPath:
         environ["gunicorn.socket"] = conn.sock
         environ["wsgi.early_hints"] = response.early_hints
         try:
-            pieces = self._app(environ, response.start_response)
             try:
-                return _send(pieces, response)
+                pieces = self._app(environ, response.start_response)
+                try:
+                    return _send(pieces, response)
+                finally:
+                    if hasattr(pieces, "close"):
+                        pieces.close()
             finally:
-                if hasattr(pieces, "close"):
-                    pieces.close()
+                if forked.in_child:
+                    forked.leave()
         except Broken:
             raise
         except StopIteration:
@@ -180,6 +185,8 @@ class HotPath:
 
     def response_head(self, status: str, headers: list[tuple[str, str]]) -> _Head | None:
         """A plain response's fields as bytes, and the length of its body; None: not plain."""
+        if type(headers) is not list:  # looking at it might use it up
+            return None
         try:
             known = self._response_heads.get((status, *headers))
         except TypeError:  # a header that is no tuple
@@ -195,7 +202,7 @@ class HotPath:
                 f"HTTP/1.1 {status}\r\nServer: {SERVER}\r\nDate: {self._date}\r\n"
                 f"Connection: {connection}\r\n"
             ).encode("latin-1")
-            _remember(self._first_lines, (status, closes), lines)
+            _remember(self._first_lines, (status, closes), lines, len(lines))
         return lines
 
     def reference(self, data: bytes, conn: Connection, pad: Notepad, closes: bool) -> Response:
@@ -231,7 +238,7 @@ class HotPath:
         if "HTTP_HOST" not in environ:
             return None
         head = PlainHead(environ)
-        _remember(self._heads[listener], data, head, most=MOST_HEADS)
+        _remember(self._heads[listener], data, head, len(data), most=MOST_HEADS)
         return head
 
     def _read_request_line(self, line: bytes) -> dict[str, str] | None:
@@ -248,7 +255,7 @@ class HotPath:
             "PATH_INFO": unquote_to_wsgi_str(path) if "%" in path else path,
             "QUERY_STRING": query,
         }
-        _remember(self._request_lines, line, read)
+        _remember(self._request_lines, line, read, len(line))
         return read
 
     def _read_field(self, line: bytes) -> tuple[str, str] | None:
@@ -265,7 +272,7 @@ class HotPath:
         if name == "HOST" and not HOST_RE.fullmatch(value):
             return None
         key = "CONTENT_TYPE" if name == "CONTENT-TYPE" else "HTTP_" + name.replace("-", "_")
-        _remember(self._fields, line, (key, value))
+        _remember(self._fields, line, (key, value), len(line))
         return key, value
 
     def _read_response_head(self, status: str, headers: list[tuple[str, str]]) -> _Head | None:
@@ -287,7 +294,8 @@ class HotPath:
         if length < 0:
             return None
         head = b"".join((*lines, b"\r\n")), length
-        _remember(self._response_heads, (status, *headers), head)
+        size = len(status) + sum(len(name) + len(value) for name, value in headers)
+        _remember(self._response_heads, (status, *headers), head, size)
         return head
 
     def _read_response_field(self, field: tuple[str, str]) -> bytes | None:
@@ -300,7 +308,7 @@ class HotPath:
             return None
         value = value.strip(" \t")
         line = f"{name}: {value}\r\n".encode("latin-1")
-        _remember(self._response_fields, field, line)
+        _remember(self._response_fields, field, line, len(field[0]) + len(field[1]))
         return line
 
     def _base(self, server: Any, multithread: bool) -> dict[str, Any] | None:
@@ -377,6 +385,8 @@ class _PlainResponse:
     def send(self, body: bytes) -> None:
         """Send the whole response, or hold it."""
         assert self._given
+        if forked.in_child:
+            forked.leave()
         first = self._hot.first_lines(self._given[0], self.closes)
         data = b"".join((first, self._head, body))
         if self._hold:
@@ -438,8 +448,11 @@ def _has_hooks(cfg: Any) -> bool:
     )
 
 
-def _remember(memory: dict[Any, Any], key: Any, value: Any, most: int = MOST_REMEMBERED) -> None:
+def _remember(
+    memory: dict[Any, Any], key: Any, value: Any, size: int, most: int = MOST_REMEMBERED
+) -> None:
+    if size > _LONGEST_REMEMBERED:
+        return
     if len(memory) >= most:
         memory.clear()
-    if len(key) <= _LONGEST_REMEMBERED:
-        memory[key] = value
+    memory[key] = value

@@ -11,6 +11,7 @@ does and queues up.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 
@@ -59,7 +60,8 @@ class Leadership:
     def wake(self) -> None:
         """The leader has an event to serve, and has said so in its term."""
         self.asleep = False
-        self._bell.release()
+        with contextlib.suppress(RuntimeError):  # who led before has rung it just now
+            self._bell.release()
 
     def _wait_until_held_up(self, term: Term) -> None:
         quiet = 0

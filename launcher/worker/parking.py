@@ -43,8 +43,9 @@ class Parking:
         self._epoll.register(fd, events)
 
     def ignore(self, fd: int) -> None:
-        """No more of those."""
-        self._epoll.unregister(fd)
+        """No more of those. Fine also when there are none already."""
+        with contextlib.suppress(OSError):
+            self._epoll.unregister(fd)
 
     def wait(self) -> list[tuple[int, int]]:
         """Wait until something is `ready`; what has become so."""
@@ -63,7 +64,13 @@ class Parking:
 
     def claim(self, conn: Connection) -> bool:
         """Take a parked connection; False when somebody else has."""
-        return self.parked.pop(conn.fd, None) is not None
+        found = self.parked.pop(conn.fd, None)
+        if found is not None and found is not conn:
+            # It is closed, and another has its descriptor now, of which events may
+            # have come to nobody meanwhile.
+            self.enter(found, first=False)
+            self.nudge()
+        return found is conn
 
     def claim_missed(self, fd: int) -> Connection | None:
         """An event came for a connection that another thread is serving.

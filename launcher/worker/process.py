@@ -18,6 +18,7 @@ from launcher import current_worker
 from launcher.ipc.channel import Channel, ChannelClosed
 from launcher.ipc.messages import Failed, Hello, Message, Ready, Retiring, encode
 from launcher.pool.application import APP_FAILED, LoadError
+from launcher.worker import forked
 from launcher.worker.crew import Crew
 from launcher.worker.orders import Orders
 
@@ -94,11 +95,13 @@ class Worker(GunicornWorker):
 
     def wake(self) -> None:
         """Have the main thread look again. For any thread."""
-        os.write(self.PIPE[1], b"w")
+        with contextlib.suppress(BlockingIOError):  # full: it will
+            os.write(self.PIPE[1], b"w")
 
     def run(self) -> None:
         """Overridden: serve until told to leave."""
         crew = Crew(self, self._channel)
+        forked.watch()
         crew.start()
         self.tell(Ready())
         waiting = select.poll()

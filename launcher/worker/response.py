@@ -16,11 +16,13 @@ from typing import Any
 
 from gunicorn import util
 from gunicorn.config import Config
+from gunicorn.http.errors import InvalidResponseHeader
 from gunicorn.http.wsgi import FileWrapper, _make_early_hints_callback
 from gunicorn.http.wsgi import Response as GunicornResponse
 
 from launcher.ipc.scoreboard import Notepad
 from launcher.policy.rescue import CLOSES, LENGTH_UNKNOWN
+from launcher.worker import forked
 from launcher.worker.connection import Broken, Connection, FilePart
 
 MOST_UNSENT = 1 << 30
@@ -52,7 +54,17 @@ class Response(GunicornResponse):
         """As gunicorn's, but an app's ``Connection: close`` is honoured.
 
         And a second head replaces the first (PEP 3333), of which gunicorn's keeps the fields.
+        A length that clients read otherwise than gunicorn does, or not at all, would
+        have them take the body for the next response: InvalidResponseHeader.
         """
+        headers = list(headers)
+        lengths = {
+            str(value).strip(" \t")
+            for name, value in headers
+            if str(name).lower() == "content-length"
+        }
+        if len(lengths) > 1 or not all(text.isascii() and text.isdecimal() for text in lengths):
+            raise InvalidResponseHeader(f"Content-Length: {', '.join(sorted(lengths))}")
         self.headers = []
         self.response_length = None
         self.upgrade = False
@@ -184,6 +196,8 @@ class Response(GunicornResponse):
         `Crew.end_overdue` does the opposite, abandons and then looks for the
         note, so at most one of the two answers the client.
         """
+        if forked.in_child:
+            forked.leave()
         self._pad.answer(length)
         if self._conn.abandoned:
             raise Abandoned
@@ -219,6 +233,8 @@ class _Sink:
 
     def sendall(self, data: bytes) -> None:
         """Send it."""
+        if forked.in_child:
+            forked.leave()
         self._conn.send(data)
 
 

@@ -166,9 +166,12 @@ class Service:
                     self._end_wait(conn, now)
                 except Broken:
                     self._close(conn)
+                except Exception:  # a defect costs the connection, not the worker
+                    self._worker.log.exception("Error ending a connection")
+                    self._cut(conn)
 
-    def abandon(self, running: Running, pad: Notepad, thread: int) -> str:
-        """Give up a request whose time is up; a line that says so.
+    def abandon(self, running: Running, pad: Notepad, thread: int) -> str | None:
+        """Give up a request whose time is up; a line that says so, None when it has just ended.
 
         Its client gets 504 and its stack goes to the log. ``thread``: its
         Python identifier; the thread is lost to this worker.
@@ -176,6 +179,9 @@ class Service:
         conn, size, request = running
         method, path = request.method, request.path
         conn.abandoned = True
+        if self.running[pad.thread] is not running:
+            conn.abandoned = False
+            return None
         line = f"{method} {path} took longer than {self._timeout:g} s"
         frame = sys._current_frames().get(thread)
         stack = "".join(traceback.format_stack(frame)) if frame else ""
@@ -214,7 +220,7 @@ class Service:
     def _on_request(self, conn: Connection, events: int, pad: Notepad) -> None:
         ahead = conn.seen_ahead()
         data = ahead or conn.peek(_FIRST_LOOK)
-        if data and self._hot:
+        if data and self._hot and len(data) < _FIRST_LOOK:
             head = self._hot.head_of(data, conn.listener)
             if head is not None:
                 self._serve_plain(conn, data, head, pad, events & _RDHUP != 0)
@@ -332,7 +338,6 @@ class Service:
         pulled = conn.incoming is not None
         if not pulled and arrived.request_upgrades():
             # The app will talk on the socket itself, beginning behind this head.
-            conn.upgraded = True
             self._pin(conn, answered=True)
             conn.drop(arrived.size)
             conn.lend()
@@ -367,7 +372,13 @@ class Service:
         """As `_serve`, for a request that is nothing but its head. ``ended``: so is the client."""
         assert self._hot
         size, safe, outbox = len(data), head.safe, self._outbox
-        hold = safe and outbox.open and bool(self._ready) and not self.retiring
+        hold = (
+            safe
+            and outbox.open
+            and bool(self._ready)
+            and not self.retiring
+            and self.running.count(None) > 1  # another can send it while the next takes its time
+        )
         if not hold and outbox:
             self.send_held(pad)  # this one may take its time
         now = time.monotonic_ns()
@@ -391,7 +402,7 @@ class Service:
             self.running[pad.thread] = None
         more = again or not head.closes
         if not conn.held:
-            self._served_plain(conn, again, ended, more, now)
+            self._served_plain(conn, again, ended, more, now + took)
             return
         if outbox.hold((conn, data, conn.held, again, ended, more, took)):
             self.send_held(pad)
@@ -451,7 +462,6 @@ class Service:
         conn.started = 0.0
         conn.looked_at = 0
         conn.continued = False
-        conn.upgraded = False
         if conn.lowat > 1:
             conn.wake_at(1)
             look_again = True

@@ -209,6 +209,28 @@ def odd_length(body: bytes, start: Start) -> Iterable[bytes]:
     return [body]
 
 
+def negative_length(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", [("Content-Length", "-1")])
+    return [body]
+
+
+def underscored_length(body: bytes, start: Start) -> Iterable[bytes]:
+    """Python takes that for a number."""
+    start("200 OK", [("Content-Length", f"0_{len(body)}")])
+    return [body]
+
+
+def differing_lengths(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", fields(body, ("Content-Length", str(len(body) - 1))))
+    return [body]
+
+
+def iterated_fields(body: bytes, start: Start) -> Iterable[bytes]:
+    """Fields that can be looked at once."""
+    start("200 OK", iter(fields(body, ("X-A", "b"))))
+    return [body]
+
+
 def raises(_body: bytes, _start: Start) -> Iterable[bytes]:
     raise RuntimeError("the app failed")
 
@@ -351,6 +373,10 @@ ANSWERS: dict[str, Callable[[bytes, Start], Iterable[Any]]] = {
         bare_status,
         two_lengths,
         odd_length,
+        negative_length,
+        underscored_length,
+        differing_lengths,
+        iterated_fields,
         raises,
         raises_after_start,
         raises_connection_error,

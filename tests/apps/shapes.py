@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +17,10 @@ Start = Callable[..., Callable[[bytes], None]]
 
 CLOSED: list[str] = []
 """The paths whose iterables were closed."""
+
+
+KEPT: list[Any] = []
+"""What the app has of its sockets and never closes."""
 
 
 class Pieces:
@@ -212,8 +217,31 @@ def file(environ: Environ, start: Start) -> Iterable[bytes]:
 def take_over(environ: Environ, start: Start) -> Iterable[bytes]:
     """Talk on the socket itself, and close it: Flask-Sock does, in another thread."""
     with environ["gunicorn.socket"] as sock:
+        if environ["QUERY_STRING"] == "keep":
+            KEPT.append(sock.dup())
         sock.sendall(b"HTTP/1.1 101 Switching Protocols\r\n\r\nbye")
     raise StopIteration
+
+
+def cookie(environ: Environ, start: Start) -> Iterable[bytes]:
+    """A head that never comes again."""
+    value = os.urandom(size_of(environ) // 2).hex()
+    start("200 OK", [("Set-Cookie", f"session={value}"), ("Content-Length", "2")])
+    return [b"ok"]
+
+
+def pause(environ: Environ, start: Start) -> Iterable[bytes]:
+    time.sleep(size_of(environ, "seconds"))
+    return plain(environ, start)
+
+
+def close(environ: Environ, start: Start) -> Iterable[bytes]:
+    """Close the socket of a plain request, and wait for the file ``gate``."""
+    environ["gunicorn.socket"].close()
+    gate = parse_qs(environ["QUERY_STRING"])["gate"][0]
+    while not os.path.exists(gate):
+        time.sleep(0.005)
+    return plain(environ, start)
 
 
 SHAPES: dict[str, Callable[[Environ, Start], Iterable[bytes]]] = {
@@ -241,6 +269,9 @@ SHAPES: dict[str, Callable[[Environ, Start], Iterable[bytes]]] = {
     "/hints": hints,
     "/take-over": take_over,
     "/file": file,
+    "/cookie": cookie,
+    "/pause": pause,
+    "/close": close,
 }
 
 

@@ -168,6 +168,18 @@ def test_every_kind_of_answer_is_the_same(
     assert pair.same(ask) == pair.same(ask)
 
 
+@pytest.mark.parametrize("answer", ["negative_length", "underscored_length", "differing_lengths"])
+def test_a_length_that_leaves_it_to_the_client_is_the_apps_failure(pair: Pair, answer: str) -> None:
+    ask = head(b"GET /x HTTP/1.1", b"Host: x", f"X-Answer: {answer}".encode())
+    assert pair.same(ask).startswith(b"HTTP/1.1 500 ")
+
+
+def test_fields_that_can_be_looked_at_once(pair: Pair) -> None:
+    answer = pair.same(head(b"GET /x HTTP/1.1", b"Host: x", b"X-Answer: iterated_fields"))
+    assert b"\r\nX-A: b\r\n" in answer
+    assert b"Connection: keep-alive\r\n" in answer
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 def test_every_kind_of_answer_on_one_connection(pair: Pair, method: str) -> None:
     """The client stays: what is sent twice or too little would be taken for the next answer."""

@@ -199,6 +199,18 @@ def test_random_cuts_of_a_pipeline(address: Address) -> None:
         assert wire.finish().is_closed()
 
 
+@pytest.mark.parametrize("size", [4095, 4096, 4097])
+def test_a_request_behind_a_head_that_fills_the_first_look(address: Address, size: int) -> None:
+    """All of a head is there, and what is behind it gives no further event."""
+    fill = size - len(head("GET", "/first", "X-Fill: "))
+    first = head("GET", "/first", f"X-Fill: {'x' * fill}")
+    assert len(first) == size
+    with Wire(address) as wire:
+        assert wire.ask("/x").text == "/x"
+        wire.send(first + head("GET", "/second"))
+        assert [wire.response().text for _ in range(2)] == ["/first", "/second"]
+
+
 def in_random_pieces(wire: Wire, data: bytes, rng: random.Random) -> None:
     while data:
         size = rng.choice([1, 10, 1000, 20_000, 100_000])
@@ -314,6 +326,15 @@ def test_an_idle_connection_is_closed_without_a_word(impatient: Cluster, first: 
         began = time.monotonic()
         assert wire.is_closed()
         assert 0.9 < time.monotonic() - began < 5
+
+
+def test_a_client_may_be_idle_for_as_long_after_a_slow_response(impatient: Cluster) -> None:
+    with Wire(impatient.address) as wire:
+        assert wire.ask("/x").status == 200
+        assert wire.ask("/pause?seconds=2").status == 200
+        began = time.monotonic()
+        assert wire.is_closed()
+        assert time.monotonic() - began > 0.9
 
 
 def test_a_slow_sender_has_time_as_long_as_it_sends(impatient: Cluster) -> None:

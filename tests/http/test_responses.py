@@ -157,6 +157,27 @@ def test_more_than_announced_is_cut_off(address: Address) -> None:
     assert "/long" in closed(address)
 
 
+@pytest.mark.parametrize("field", ["Accept: */*", "Content-Length: 0"])
+def test_an_app_that_closes_the_socket_closes_no_other(
+    start_cluster: StartCluster, tmp_path: Path, field: str
+) -> None:
+    """Its descriptor would be the next connection's, which would end in its place."""
+    arguments = ("shapes:application", "-w", "1", "--threads", "2", "--keepalive", "1")
+    cluster = start_cluster(*arguments).ready()
+    before = cluster.workers()
+    gate = tmp_path / "gate"
+    with Wire(cluster.address) as wire:
+        wire.get(f"/close?gate={quote(str(gate))}", field)
+        assert wire.is_closed()
+        with Wire(cluster.address) as other:
+            assert other.ask("/x").text == "/x"
+            gate.touch()
+            eventually(lambda: cluster.status()["connections"] == 1)
+            assert other.ask("/x").text == "/x"
+            assert other.is_closed()
+    assert [worker["id"] for worker in cluster.workers()] == [worker["id"] for worker in before]
+
+
 # Apps that fail
 
 

@@ -11,6 +11,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -274,6 +275,61 @@ def test_websockets(start_cluster: StartCluster, certificate: Path, tls: ssl.SSL
     with Wire(cluster.address, tls=tls) as wire:
         assert wire.ask("/plain").text == "plain"
     eventually(lambda: cluster.status()["connections"] == 0)
+
+
+def test_a_websocket_may_take_longer_than_a_request(
+    start_cluster: StartCluster, certificate: Path, tls: ssl.SSLContext
+) -> None:
+    config = ("--timeout", "1", "--gunicorn-config", str(certificate / "gunicorn.conf.py"))
+    cluster = start_cluster("views:app", "-w", "1", *config).ready()
+    client = Client(f"wss://localhost:{cluster.address[1]}/echo", ssl_context=tls)
+    began = time.monotonic()
+    while time.monotonic() - began < 2.5:
+        client.send("still here")
+        assert client.receive(timeout=20) == "still here"
+        assert client.receive(timeout=0.1) is None
+    client.close()
+
+
+def test_an_upgrade_that_the_app_does_not_take_has_its_time(
+    start_cluster: StartCluster, certificate: Path, tls: ssl.SSLContext
+) -> None:
+    config = ("--timeout", "1", "--gunicorn-config", str(certificate / "gunicorn.conf.py"))
+    cluster = start_cluster("shapes:application", "-w", "1", *config).ready()
+    upgrade = ("Connection: Upgrade", "Upgrade: websocket")
+    with Wire(cluster.address, tls=tls) as wire:
+        assert wire.ask("/pause?seconds=60", *upgrade).status == 504
+        assert wire.is_closed()
+
+
+def test_an_app_that_keeps_what_it_talked_on_keeps_no_thread(
+    start_cluster: StartCluster, certificate: Path, tls: ssl.SSLContext
+) -> None:
+    """A duplicate of it that the app has left open somewhere does not hold up the end."""
+    config = ("--threads", "1", "--gunicorn-config", str(certificate / "gunicorn.conf.py"))
+    cluster = start_cluster("shapes:application", "-w", "1", *config).ready()
+    upgrade = ("Connection: Upgrade", "Upgrade: websocket")
+    with Wire(cluster.address, tls=tls) as wire:
+        assert wire.ask("/take-over?keep", *upgrade).status == 101
+        assert wire.rest() == b"bye"
+    alive(cluster, tls)
+
+
+def test_an_app_that_closes_the_socket_closes_no_other(
+    start_cluster: StartCluster, certificate: Path, tls: ssl.SSLContext, tmp_path: Path
+) -> None:
+    config = ("--threads", "2", "--gunicorn-config", str(certificate / "gunicorn.conf.py"))
+    cluster = start_cluster("shapes:application", "-w", "1", "--keepalive", "1", *config).ready()
+    gate = tmp_path / "gate"
+    with Wire(cluster.address, tls=tls) as wire:
+        wire.get(f"/close?gate={quote(str(gate))}")
+        assert wire.is_closed()
+        with Wire(cluster.address, tls=tls) as other:
+            assert other.ask("/x").text == "/x"
+            gate.touch()
+            eventually(lambda: cluster.status()["connections"] == 1)
+            assert other.ask("/x").text == "/x"
+            assert other.is_closed()
 
 
 def test_connections_come_and_go_without_a_trace(cluster: Cluster) -> None:

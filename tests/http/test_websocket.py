@@ -103,6 +103,13 @@ def test_an_upgrade_that_the_app_does_not_take_is_a_request_like_others(cluster:
             assert wire.ask("/plain", *fields).text == "plain"
 
 
+def test_an_upgrade_that_the_app_does_not_take_has_its_time(start_cluster: StartCluster) -> None:
+    cluster = start_cluster("shapes:application", "-w", "1", "--timeout", "1").ready()
+    with Wire(cluster.address) as wire:
+        assert wire.ask("/pause?seconds=60", *UPGRADE).status == 504
+        assert wire.is_closed()
+
+
 def test_an_app_may_close_the_socket_itself(start_cluster: StartCluster) -> None:
     """What it closes is its own: the connection still ends in order, and no other with it."""
     cluster = start_cluster("shapes:application", "-w", "1", "--threads", "1").ready()

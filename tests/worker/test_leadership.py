@@ -111,3 +111,10 @@ def test_a_leader_is_watched_again_after_a_long_quiet() -> None:
         troupe.hold_up(release)
         assert troupe.ask()
         release.set()
+
+
+def test_two_may_ring_the_bell_at_once() -> None:
+    """Who led before and who leads now have both seen that the next in line sleeps."""
+    lead = Leadership()
+    lead.wake()
+    lead.wake()

@@ -1,0 +1,41 @@
+"""A child that the app forks is no worker.
+
+It begins as a copy of the thread that forked, in the middle of a request, and with every
+socket of the worker. Unless it ends by itself, as those of multiprocessing and subprocess
+do, it comes back to us, by ``sys.exit()`` or by returning: there it ends, before it
+answers its parent's client or takes what is meant for its parent.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import NoReturn
+
+in_child = False
+"""Whether this is such a child."""
+
+
+def watch() -> None:
+    """Notice forks from here on. Once, in a worker."""
+    os.register_at_fork(after_in_child=_note)
+
+
+def leave() -> NoReturn:
+    """End such a child with the status that it has raised, if it did."""
+    status, error = 1, sys.exception()
+    try:
+        if isinstance(error, SystemExit) and isinstance(error.code, int | None):
+            status = error.code or 0
+        elif error:
+            traceback.print_exception(error)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(status & 0xFF)
+
+
+def _note() -> None:
+    global in_child
+    in_child = True
