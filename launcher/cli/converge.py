@@ -21,15 +21,14 @@ def converge(home: Home, wanted: Settings) -> str:
     """Reload it if its settings or variables differ, scale it if its number of workers does.
 
     What to tell. LauncherError if that fails, or takes a start, or if what runs by
-    that name was not started from the file; then nothing is changed.
+    that name is another project's; then nothing is changed.
     """
     name = wanted.name
     running = call(home, name, "describe", timeout=ANSWER_WITHIN)
     now = Settings.from_json(running["settings"])
-    if not _same_file(now.config, wanted.config):
+    if not (_same(now.config, wanted.config) or _same(now.chdir, wanted.chdir)):
         raise LauncherError(
-            f"{name}: runs already, started from {now.config or 'the command line'}:"
-            " stop it, or choose another name"
+            f"{name}: runs already, in {now.chdir}: stop it, or choose another name"
         )
     changed = sorted(_differences(now, wanted))
     fixed = [option for option in changed if option in FIXED_AT_START]
@@ -51,8 +50,8 @@ def _named(wanted: Settings) -> str:
     return f"-c {wanted.config} {wanted.name}" if wanted.config else wanted.name
 
 
-def _same_file(one: str | None, other: str | None) -> bool:
-    """Whether two settings are of one cluster.toml, by whatever path."""
+def _same(one: str | None, other: str | None) -> bool:
+    """Whether two paths lead to one file or folder."""
     if one and other and one != other:
         with suppress(OSError):  # one of them has gone
             return os.path.samefile(one, other)

@@ -506,10 +506,14 @@ class Primary:
         """A worker that was started will not do."""
         reason = f"{worker} {what}"
         log(reason)
-        if not self._undo(self.roster.generation_of(worker), reason):
-            self._reason = reason
-            worker.signal(signal.SIGKILL)
-            self._fail_the_start()
+        generation = self.roster.generation_of(worker)
+        if self._undo(generation, reason):
+            return
+        self._reason = reason
+        if worker.pid is None:  # its pool has not got as far as forking it
+            generation.kill()
+        worker.signal(signal.SIGKILL)
+        self._fail_the_start()
 
     # What happens to pools and workers (roster.Events)
 

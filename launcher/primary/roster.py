@@ -296,9 +296,11 @@ class Roster:
         try:
             while received := channel.receive():
                 record, descriptors = received
-                heard(decode(record), descriptors)
-                for descriptor in descriptors:
-                    os.close(descriptor)
+                try:
+                    heard(decode(record), descriptors)
+                finally:
+                    for descriptor in descriptors:
+                        os.close(descriptor)
         except ChannelClosed:
             return False
         return True

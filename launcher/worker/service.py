@@ -163,7 +163,10 @@ class Service:
         for conn in list(self._parked.values()):
             if conn.deadline <= now and self._parking.claim(conn):
                 try:
-                    self._end_wait(conn, now)
+                    if conn.deadline > now:  # it has been served since we looked
+                        self._park(conn, conn.events or READABLE, look_again=True)
+                    else:
+                        self._end_wait(conn, now)
                 except Broken:
                     self._close(conn)
                 except Exception:  # a defect costs the connection, not the worker
@@ -542,7 +545,7 @@ class Service:
         """In a retiring worker: give a connection that waits for a request back."""
         if conn.kept and not (self.final or conn.pinned):
             self._give_back(conn)
-        elif conn.requests and not conn.started:
+        elif conn.requests and not conn.started and not _has_come(conn):
             self._close(conn)
         else:
             # Accepted but not yet heard: what the client is sending gets its answer.
@@ -603,3 +606,11 @@ class Service:
         conn.pinned = False
         if conn.kept:
             self._worker.tell(Unpinned(conn.serial))
+
+
+def _has_come(conn: Connection) -> bool:
+    """Whether the client has begun to send another request."""
+    try:
+        return bool(conn.peek(1))
+    except Broken:
+        return False

@@ -8,6 +8,11 @@ from typing import Any
 mood = Path(os.environ["MOOD"])
 
 
+def pre_fork(server: Any, worker: Any) -> None:
+    while mood.read_text() == "stuck":
+        time.sleep(0.01)
+
+
 def post_fork(server: Any, worker: Any) -> None:
     if mood.read_text() == "die":
         os._exit(7)

@@ -311,8 +311,8 @@ def test_start_converges(console: Console) -> None:
     assert console.list()["blog"]["status"] == "online"
 
 
-def test_start_takes_over_no_cluster_of_another_file(console: Console, tmp_path: Path) -> None:
-    ours = console.write("cluster.toml", TWO)
+def test_start_takes_over_no_cluster_of_another_project(console: Console, tmp_path: Path) -> None:
+    console.write("cluster.toml", TWO)
     console.ok("start", "shop")
     before = console.describe("shop")
     console.ok("start", "web:app", "-n", "blog", "-w", "1", "-p", "0")
@@ -323,11 +323,12 @@ def test_start_takes_over_no_cluster_of_another_file(console: Console, tmp_path:
     done = console("start", "-c", str(other / "cluster.toml"))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [
-        f"launcher: shop: runs already, started from {ours}: stop it, or choose another name",
-        "launcher: blog: runs already, started from the command line:"
-        " stop it, or choose another name",
+        f"launcher: {name}: runs already, in {console.folder}: stop it, or choose another name"
+        for name in ("shop", "blog")
     ]
     assert console.describe("shop")["configuration"] == before["configuration"]
+    # What was started by hand in this folder may become the file's.
+    assert console.ok("start", "blog").startswith("reloaded blog: ")
     # By another path it is still the same file.
     (tmp_path / "link").symlink_to(console.folder)
     line = console.ok("start", "-c", str(tmp_path / "link/cluster.toml"), "shop")

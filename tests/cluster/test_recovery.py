@@ -26,7 +26,7 @@ StartMoody = Callable[..., Cluster]
 
 @pytest.fixture
 def mood(tmp_path: Path) -> Path:
-    """What becomes of new workers: write ``die`` or ``hang`` into it, or nothing."""
+    """What becomes of new workers: write ``die``, ``hang`` or ``stuck`` into it, or nothing."""
     path = tmp_path / "mood"
     path.touch()
     return path
@@ -140,6 +140,18 @@ def test_a_worker_that_hangs_before_it_can_say_hello_is_ended(
     mood.write_text("")
     cluster.ready()
     eventually(lambda: len(children(pool_of(cluster))) == 2)
+
+
+def test_a_pool_that_hangs_is_replaced(start_moody: StartMoody, mood: Path) -> None:
+    cluster = start_moody("-w", "2", "--boot-timeout", "1")
+    before, pool = pids(cluster), pool_of(cluster)
+    mood.write_text("stuck")
+    os.kill(before[0], signal.SIGKILL)
+    eventually(lambda: not alive(pool))
+    mood.write_text("")
+    eventually(lambda: not {*before.values()} & {*pids(cluster).values()})
+    eventually(lambda: children(cluster.pid) == [pool_of(cluster)])
+    assert get(cluster.ready().address).status == 200
 
 
 def test_threads_of_the_app_do_not_outlive_their_worker(start_cluster: StartCluster) -> None:

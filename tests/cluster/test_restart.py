@@ -23,6 +23,7 @@ from tests.cluster.tools import (
     free_port,
     get,
 )
+from tests.faults.tools import freeze
 from tests.load import Load
 from tests.support import Cluster, StartCluster, alive, children, eventually, pool_of
 
@@ -451,6 +452,23 @@ def test_a_stop_while_the_app_is_still_being_loaded(
     assert len(pids) == 2
     assert cluster.stop(within=5) == 0
     assert not any(map(alive, pids))
+
+
+def test_a_request_on_a_kept_connection_that_has_come_is_answered_before_the_end(
+    start_cluster: StartCluster,
+) -> None:
+    cluster = start_cluster("echo:app", "-w", "1").ready()
+    worker = cluster.workers()[0]["pid"]
+    with Request(cluster.address, keep=True) as kept:
+        kept.reply()
+        freeze(worker)
+        cluster.process.terminate()
+        eventually(lambda: cluster.status()["status"] == "stopping")
+        kept.again("/clustered")
+        os.kill(worker, signal.SIGCONT)
+        assert kept.reply().status == 200
+        kept.until_closed()
+    assert cluster.process.wait(10) == 0
 
 
 def test_requests_that_were_sent_before_the_end_are_answered(start_cluster: StartCluster) -> None:
