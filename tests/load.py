@@ -80,9 +80,9 @@ class Load:
         assert not self._thread.is_alive(), "clients hang"
         return self.books
 
-    def rounds(self) -> int:
-        """How many requests each client has had answered, at least."""
-        return min(self._answers)
+    def answers(self) -> list[int]:
+        """How many requests each client has had answered."""
+        return [*self._answers]
 
     async def _run(self) -> None:
         await asyncio.gather(*(self._client(index, keep) for index, keep in self._clients))

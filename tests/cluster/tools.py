@@ -44,7 +44,11 @@ class Request:
         self._sock = _connect(address, source, timeout)
         self._file = self._sock.makefile("rb")
         self._keep = keep
-        self.again(path)
+        try:
+            self.again(path)
+        except OSError:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -97,7 +101,11 @@ def _connect(address: Address, source: str, timeout: float) -> socket.socket:
         return socket.create_connection(address, timeout, (source, 0) if source else None)
     sock = socket.socket(socket.AF_UNIX)
     sock.settimeout(timeout)
-    sock.connect(address)
+    try:
+        sock.connect(address)
+    except OSError:
+        sock.close()
+        raise
     return sock
 
 

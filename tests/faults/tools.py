@@ -68,8 +68,13 @@ def progress(load: Load, rounds: int = 2) -> None:
     With two rounds, every request that is under way now is answered: so none
     of them runs when the next worker is killed, which may cost it its answer.
     """
-    goal = load.rounds() + rounds
-    eventually(lambda: load.rounds() >= goal or load.books.failures, within=60)
+    before = load.answers()
+
+    def all_have_gone_on() -> bool:
+        each = zip(load.answers(), before, strict=True)
+        return all(now >= then + rounds for now, then in each)
+
+    eventually(lambda: all_have_gone_on() or load.books.failures, within=60)
 
 
 def assert_nothing_lost(books: Books) -> None:
