@@ -31,10 +31,12 @@ from launcher.ipc.messages import (
 )
 from launcher.ipc.scoreboard import Notepad
 from launcher.pool.application import APP_FAILED
-from launcher.worker.connection import Connection, SecureConnection, Socket, tls_context
+from launcher.worker.connection import Connection
 from launcher.worker.leadership import Leadership, Term
 from launcher.worker.parking import Parking
+from launcher.worker.secure import SecureConnection, tls_context
 from launcher.worker.service import Running, Service
+from launcher.worker.sockets import Socket
 
 if TYPE_CHECKING:
     from launcher.worker.process import Worker

@@ -22,13 +22,14 @@ from launcher.ipc.messages import Cut, Pinned, Returned, Unpinned
 from launcher.ipc.scoreboard import Notepad
 from launcher.policy.rescue import CLOSES
 from launcher.worker import request as requests
-from launcher.worker.connection import Broken, Connection, Phase, SecureConnection
+from launcher.worker.connection import Broken, Connection, Phase
 from launcher.worker.exchange import Exchange, is_safe
 from launcher.worker.hotpath import HotPath, PlainHead
 from launcher.worker.outbox import QUICK, Held, Outbox
 from launcher.worker.parking import AT_ONCE, READABLE, WRITABLE, Parking
 from launcher.worker.request import IN_KERNEL, Arrived, NeedMore
 from launcher.worker.response import dated
+from launcher.worker.secure import SecureConnection
 
 if TYPE_CHECKING:
     from launcher.worker.process import Worker

@@ -1,0 +1,214 @@
+"""A connection under TLS, from the worker that serves it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import ssl
+import threading
+from typing import Any
+
+from gunicorn import sock as gunicorn_sock
+
+from launcher.worker.connection import Broken, Connection, FilePart, Phase
+from launcher.worker.sockets import LentSocket, Unclosable
+
+_RECORD = 16 * 1024
+"""Bytes that a TLS record holds at most."""
+
+
+class SecureSocket(Unclosable, ssl.SSLSocket):
+    """The socket of a connection under TLS."""
+
+
+def tls_context(cfg: Any) -> ssl.SSLContext | None:
+    """What gunicorn's settings ask for; None: no TLS. Raises OSError when it cannot be had."""
+    if not cfg.is_ssl:
+        return None
+    context: ssl.SSLContext = gunicorn_sock.ssl_context(cfg)
+    context.set_alpn_protocols(["http/1.1"])
+    context.sslsocket_class = SecureSocket
+    return context
+
+
+class SecureConnection(Connection):
+    """A connection under TLS.
+
+    What has arrived is decrypted into this process, so once its first byte is
+    here it cannot travel. No call blocks: a client that is slow with its
+    handshake, or with anything else, costs no thread either.
+    """
+
+    __slots__ = ("_arrived", "_ended", "_lender", "_lock", "_other_end", "_tls")
+
+    secure = True
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.phase = Phase.HANDSHAKE
+        self._tls: ssl.SSLSocket | None = None
+        self._lock = threading.RLock()
+        """OpenSSL does not stand two threads; see `lend`."""
+        self._lender: threading.Thread | None = None
+        self._other_end: socket.socket | None = None
+        """Of what is `lent`."""
+        self._arrived = bytearray()
+        self._ended = False
+
+    def begin(self, context: ssl.SSLContext) -> None:
+        """Speak TLS from here on. The handshake takes place by reading."""
+        sock = self.sock
+        bare = socket.socket(sock.family, sock.type, sock.proto, fileno=socket.socket.detach(sock))
+        try:
+            self._tls = context.wrap_socket(bare, server_side=True, do_handshake_on_connect=False)
+            self._tls.setblocking(False)
+        except OSError as error:
+            raise Broken from error
+        self.sock = self._tls
+
+    def peek(self, size: int) -> bytes | None:
+        """As `Connection.peek`. A failure of TLS is the client's end."""
+        if self._tls is None:
+            return super().peek(size)
+        with self._lock:
+            while len(self._arrived) < size and not self._ended:
+                try:
+                    data = self._tls.recv(_RECORD)
+                except ssl.SSLWantReadError:
+                    break
+                except OSError:
+                    data = b""
+                self._ended = not data
+                self._arrived += data
+            if self._arrived:
+                return bytes(self._arrived[:size])
+            return b"" if self._ended else None
+
+    def pull(self, size: int) -> bytes | None:
+        """As `Connection.pull`."""
+        if self._tls is None:
+            return super().pull(size)
+        with self._lock:
+            data = self.peek(size)
+            self.drop(len(data or b""))
+            return data
+
+    def drop(self, size: int) -> None:
+        """As `Connection.drop`."""
+        if self._tls is None:
+            super().drop(size)
+        else:
+            del self._arrived[:size]
+            self.consumed += size
+
+    def wake_at(self, size: int) -> None:
+        """Note it only: what the kernel counts is not what will be read."""
+        self.lowat = size
+
+    def ahead(self) -> bool:
+        """As `Connection.ahead`."""
+        return bool(self._tls and (self._arrived or self._tls.pending()))
+
+    def look_ahead(self, size: int) -> None:
+        """What has arrived is not to be read by who has not claimed it: that decrypts it."""
+
+    def lend(self) -> None:
+        """As `Connection.lend`; the app gets a socket without TLS, which we carry on."""
+        theirs, ours = socket.socketpair()
+        self.lent, self._other_end = LentSocket(fileno=theirs.detach()), ours
+        self._lender = threading.Thread(target=self._carry, args=(ours,), daemon=True)
+        self._lender.start()
+
+    def forget_request(self) -> None:
+        """As `Connection.forget_request`, when what the app has sent is on its way."""
+        super().forget_request()
+        if self._lender and self._other_end:
+            with contextlib.suppress(OSError):
+                # The app may have left a duplicate of its end open, somewhere.
+                self._other_end.shutdown(socket.SHUT_RDWR)
+            self._lender.join()
+            self._lender = self._other_end = None
+
+    def shut(self) -> None:
+        """As `Connection.shut`, after saying so within TLS."""
+        self._say_goodbye()
+        super().shut()
+
+    def stop_sending(self) -> None:
+        """As `Connection.stop_sending`; what still comes is dropped as it is, encrypted."""
+        self._say_goodbye()
+        super().stop_sending()
+
+    def _say_goodbye(self) -> None:
+        if self._tls:
+            # Sends close_notify; theirs is not waited for.
+            with self._lock, contextlib.suppress(OSError, ValueError):
+                self._tls.unwrap()
+            self._tls = None
+            self._arrived.clear()
+
+    def _send(self, data: bytes | memoryview) -> int:
+        rest = memoryview(data)
+        with self._lock:
+            try:
+                while rest:
+                    sent = self.sock.send(rest)
+                    rest = rest[sent:]
+                    self.written += sent
+            except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
+                pass
+            except OSError as error:
+                raise Broken from error
+        return len(data) - len(rest)
+
+    def _flush_file(self, part: FilePart) -> bool:
+        while part.left:
+            try:
+                data = os.pread(part.fd, min(part.left, _RECORD), part.offset)
+            except OSError as error:
+                raise Broken from error
+            if not data:
+                raise Broken("the file is shorter than it was")
+            sent = self._send(data)
+            part.offset += sent
+            part.left -= sent
+            if sent < len(data):
+                return False
+        os.close(part.fd)
+        return True
+
+    def _carry(self, ours: socket.socket) -> None:
+        """Between the app's socket and the client, until either ends."""
+        poll = select.poll()
+        poll.register(ours, select.POLLIN)
+        poll.poll()  # until the app begins to talk, the request is like any other
+        poll.register(self.fd, select.POLLIN)
+        hung_up = False
+        with ours, contextlib.suppress(OSError, Broken):
+            while self._carry_out(ours, hung_up) and self._carry_in(ours):
+                flushed = self.flush()
+                poll.modify(ours, select.POLLIN if flushed else 0)
+                poll.modify(self.fd, select.POLLIN if flushed else select.POLLIN | select.POLLOUT)
+                hung_up = any(
+                    events & select.POLLHUP for fd, events in poll.poll() if fd != self.fd
+                )
+
+    def _carry_out(self, ours: socket.socket, everything: bool) -> bool:
+        """What the app has sent, if the client takes it, or if it is the last of it."""
+        while everything or not self.outgoing:
+            try:
+                data = ours.recv(_RECORD, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                break
+            if not data:
+                return False
+            self.send(data)
+        return True
+
+    def _carry_in(self, ours: socket.socket) -> bool:
+        while data := self.pull(_RECORD):
+            with contextlib.suppress(BrokenPipeError):  # it has left; what it sent is to go out
+                ours.sendall(data)
+        return data is None
