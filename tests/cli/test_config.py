@@ -379,7 +379,7 @@ def test_reload_reads_env_and_env_file_again_and_keeps_the_rest(console: Console
     console.ok("reload", "shop", CALLER="2")
     answer = console.ask("shop", *names)
     assert [answer[name] for name in names] == ["2", "2", "caller", "1"]
-    assert len(console.list()["shop"]["workers"]) == 1
+    assert len(_ids(console, "shop")) == 1
     console.write("cluster.toml", text + 'env = {TABLE = "2"}\n')
     assert console.ok("start") == "shop runs already, unchanged\n", "the reload has read it"
 
