@@ -81,9 +81,7 @@ class Application(BaseApplication):
         """Import the app and return its WSGI callable. Raises LoadError."""
         name = self.boot.settings.app
         try:
-            return _wsgi_app(name, import_app(name))
-        except LoadError:
-            raise
+            app = import_app(name)
         except AppImportError as error:
             raise LoadError(f"cannot load {name!r}: {error}") from None
         except SystemExit as error:
@@ -96,6 +94,7 @@ class Application(BaseApplication):
         except BaseException as error:
             summary = traceback.format_exception_only(error)[-1].strip()
             raise LoadError(f"cannot load {name!r}: {summary}", app_traceback(error)) from None
+        return _wsgi_app(name, app)
 
     def _load_file(self, path: str) -> None:
         try:

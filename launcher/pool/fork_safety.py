@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Container
+from collections.abc import Container, Iterator
 
 _LOOKS = 20
 
@@ -16,13 +16,7 @@ _SQLITE = b"SQLite format 3\0"
 
 def open_sockets() -> dict[str, int]:
     """This process's sockets: what the kernel calls each, and its descriptor (proc(5))."""
-    found = {}
-    for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):  # the folder was listed through a descriptor too
-            target = os.readlink(f"/proc/self/fd/{name}")
-            if target.startswith("socket:"):
-                found[target] = int(name)
-    return found
+    return {target: fd for fd, target in _open_files() if target.startswith("socket:")}
 
 
 def why_not_to_fork(known_sockets: Container[str]) -> str | None:
@@ -57,11 +51,18 @@ def _connection(known_sockets: Container[str]) -> str | None:
 
 
 def _database() -> str | None:
-    for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):  # the listing's own, or one that cannot be read from
-            if os.pread(int(name), len(_SQLITE), 0) == _SQLITE:
-                return f"loading it opened the database {os.readlink(f'/proc/self/fd/{name}')}"
+    for fd, target in _open_files():
+        with contextlib.suppress(OSError):  # it cannot be read from
+            if os.pread(fd, len(_SQLITE), 0) == _SQLITE:
+                return f"loading it opened the database {target}"
     return None
+
+
+def _open_files() -> Iterator[tuple[int, str]]:
+    """This process's descriptors and what is behind each."""
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the folder was listed through a descriptor too
+            yield int(name), os.readlink(f"/proc/self/fd/{name}")
 
 
 def _peer(fd: int) -> str:

@@ -305,7 +305,7 @@ class Primary:
 
     def _undo(self, generation: Generation, reason: str, detail: str = "") -> bool:
         """Discard the new generation of a reload that failed; whether it was one."""
-        if not (self._is_transaction(generation) and generation is self._next):
+        if generation is not self._on_trial:
             return False
         self._next = None
         for worker in generation.workers.values():
@@ -314,10 +314,12 @@ class Primary:
         self._end_rollout(reason, detail)
         return True
 
-    def _is_transaction(self, generation: Generation) -> bool:
-        """Whether the first thing that goes wrong with this generation undoes the change."""
+    @property
+    def _on_trial(self) -> Generation | None:
+        """The new generation of a reload, which the first thing that goes wrong undoes."""
         rollout = self._rollout
-        return bool(rollout and rollout.transaction and rollout.generation is generation)
+        reloads = rollout and rollout.transaction and rollout.generation is self._next
+        return self._next if reloads else None
 
     # One step towards what is wanted
 
@@ -378,9 +380,9 @@ class Primary:
         for slot in range(self.wanted):
             if slot in taken:
                 continue
-            # The first thing that goes wrong undoes a transaction: no need to slow it down.
-            on_trial = self._is_transaction(generation) and generation is self._next
-            if not ((on_trial or self._may_start()) and generation.may_launch()):
+            # What the first failure undoes need not be slowed down.
+            may_start = generation is self._on_trial or self._may_start()
+            if not (may_start and generation.may_launch()):
                 return
             self._restart.started(self.reactor.clock())
             worker = self.roster.spawn(generation, slot)
@@ -654,8 +656,8 @@ class Primary:
         )
 
     def _of_a_transaction(self, worker: WorkerHandle) -> bool:
-        in_next = self._next is not None and worker.generation == self._next.number
-        return in_next and self._rollout is not None and self._rollout.transaction
+        on_trial = self._on_trial
+        return on_trial is not None and worker.generation == on_trial.number
 
     def worker_said(self, worker: WorkerHandle, message: ConnectionMessage) -> None:
         """Something about connections it has."""

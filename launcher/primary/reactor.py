@@ -111,14 +111,15 @@ class Reactor:
         self._running = True
         poll, handlers, forgotten = self._epoll.poll, self._handlers, self._forgotten
         while self._running:
-            for fd, events in poll(self._wait_time()):
+            batch = poll(self._wait_time())
+            forgotten.clear()  # what was forgotten before is in no batch after
+            for fd, events in batch:
                 if fd in forgotten:
                     continue
                 try:
                     handlers[fd](fd, events)
                 except Exception as error:
                     self._on_defect(error)
-            forgotten.clear()
             self._fire_due()
 
     def close(self) -> None:

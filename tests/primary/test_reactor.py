@@ -66,3 +66,24 @@ def test_too_many_defects_end_it() -> None:
         reactor.run()
     assert lived == 16
     reactor.close()
+
+
+def test_what_is_watched_again_after_a_timer_forgot_it_is_heard() -> None:
+    reactor = Reactor()
+    read, write = os.pipe()
+    heard = []
+
+    def renew() -> None:
+        reactor.forget(read)
+        os.write(write, b"x")
+        once = select.EPOLLIN | select.EPOLLET | select.EPOLLONESHOT
+        reactor.watch(read, once, lambda *_: heard.append("x"))
+
+    reactor.watch(read, select.EPOLLIN, lambda *_: None)
+    reactor.call_later(0, renew)
+    reactor.call_later(0.2, reactor.stop)
+    reactor.run()
+    assert heard == ["x"]
+    reactor.close()
+    os.close(read)
+    os.close(write)
