@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import socket
 import stat
+import struct
 from collections.abc import Iterable
 
 from launcher.errors import LauncherError
@@ -16,22 +18,63 @@ from launcher.settings import BindAddress
 _SYSTEMD_FIRST_FD = 3  # sd_listen_fds(3)
 
 
-class Listener:
-    """A listening socket; ``address`` is what it is bound to, as users write it."""
+_SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 
-    def __init__(self, sock: socket.socket, unlink: str | None = None) -> None:
+_NO_SYN = b"".join(
+    struct.pack("=HBBI", *instruction)
+    for instruction in (
+        (0x30, 0, 0, 13),  # the octet of the flags (RFC 9293 section 3.1)
+        (0x54, 0, 0, 0x12),  # of these ACK and SYN
+        (0x15, 0, 1, 0x02),  # SYN alone:
+        (0x06, 0, 0, 0),  # dropped
+        (0x06, 0, 0, 0xFFFFFFFF),  # all else: taken whole
+    )
+)
+"""A socket filter, as bpf(4) of the BSDs has them, that drops what begins a connection."""
+
+
+class Listener:
+    """A listening socket; ``address`` is what it is bound to, as users write it.
+
+    ``shared``: it was not opened here, and whoever did has it too. ``unlink``: the
+    file of a unix socket that was.
+    """
+
+    def __init__(
+        self, sock: socket.socket, unlink: str | None = None, shared: bool = False
+    ) -> None:
         self.sock = sock
         self.address = _text(sock)
         self._unlink = unlink
         self._inode = os.stat(unlink).st_ino if unlink else 0
+        self._shared = shared
+
+    def admit_no_more(self) -> None:
+        """Let nobody begin to connect; whoever has begun still comes in.
+
+        Closing alone would reset who comes between the last accept(2) and close(2).
+        A client whose SYN is dropped tries again in a second, and is refused
+        if nobody listens by then. A shared socket stays as it is.
+        """
+        if self._unlink:
+            self._remove_file()
+        elif not self._shared:
+            program = ctypes.create_string_buffer(_NO_SYN, len(_NO_SYN))
+            fprog = struct.pack("HP", len(_NO_SYN) // 8, ctypes.addressof(program))
+            with contextlib.suppress(OSError):  # not allowed here: then closing has to do
+                self.sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
 
     def close(self) -> None:
         """Close it; a unix socket's file goes too, if it is still ours."""
         self.sock.close()
-        if self._unlink:
+        self._remove_file()
+
+    def _remove_file(self) -> None:
+        path, self._unlink = self._unlink, None
+        if path:
             with contextlib.suppress(OSError):
-                if os.stat(self._unlink).st_ino == self._inode:
-                    os.unlink(self._unlink)
+                if os.stat(path).st_ino == self._inode:
+                    os.unlink(path)
 
 
 def url(address: str) -> str:
@@ -123,16 +166,18 @@ def _adopt(fd: int, backlog: int) -> Listener:
     if sock.type != socket.SOCK_STREAM:
         sock.detach()
         raise OSError(errno.ESOCKTNOSUPPORT, "not a stream socket")
-    return _listen(sock, backlog)
+    return _listen(sock, backlog, shared=True)
 
 
-def _listen(sock: socket.socket, backlog: int, unlink: str | None = None) -> Listener:
+def _listen(
+    sock: socket.socket, backlog: int, unlink: str | None = None, shared: bool = False
+) -> Listener:
     if sock.family != socket.AF_UNIX:
         # Inherited by every accepted socket (tcp(7)): no system call per connection.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.listen(backlog)
     sock.setblocking(False)
-    return Listener(sock, unlink)
+    return Listener(sock, unlink, shared)
 
 
 def _text(sock: socket.socket) -> str:

@@ -37,6 +37,9 @@ from launcher.settings import Settings
 _SOON = 1.0
 """Seconds until a reload that nobody waits for is tried again."""
 
+_ARRIVAL = 0.1
+"""Seconds that a cluster which stops leaves those who are connecting at that moment."""
+
 
 class Primary:
     """One cluster. All of it happens in the one thread of ``reactor``."""
@@ -69,6 +72,8 @@ class Primary:
         self._detail = ""
         self._was_ready = False
         self._stopping = False
+        self._leaving = False
+        """Whether, of that, the listeners are closed and the workers told."""
         self._killed = False
         self._next_step: Timer | None = None
         self._next_try: Timer | None = None
@@ -162,6 +167,17 @@ class Primary:
         if not self.failure:
             log(f"stopping; running requests have {self.settings.graceful_timeout:g} s to finish")
         self._end_rollout("the cluster was stopped")
+        self.reactor.call_later(self.settings.graceful_timeout, self._kill_the_late)
+        if self.online():
+            self.traffic.admit_no_more()
+            self.reactor.call_later(_ARRIVAL, self._leave)
+        else:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._leaving:
+            return
+        self._leaving = True
         self.traffic.end()
         for worker in self.roster.workers():
             worker.asked = worker.asked or "stop"
@@ -169,12 +185,12 @@ class Primary:
                 worker.signal(signal.SIGKILL)
             # Also to those: one that has not said hello cannot be signalled yet.
             worker.retire(final=True)
-        self.reactor.call_later(self.settings.graceful_timeout, self._kill_the_late)
         self.step()
 
     def kill(self) -> None:
         """End at once, whatever runs."""
         self.stop()
+        self._leave()
         self._killed = True
         for worker in self.roster.workers():
             worker.signal(signal.SIGKILL)
@@ -341,6 +357,9 @@ class Primary:
         self._conclude()
 
     def _step_to_the_end(self) -> None:
+        if not self._leaving:
+            self.traffic.serve_with(self.online(), hopeless=False)
+            return
         for generation in self.roster.generations:
             if not generation.loaded or self._killed:
                 generation.kill()

@@ -74,6 +74,11 @@ class Traffic:
         if not self._in_kernel:
             self._acceptor.start()
 
+    def admit_no_more(self) -> None:
+        """As `Listener.admit_no_more`, on all of them."""
+        for listener in self._listeners:
+            listener.admit_no_more()
+
     def end(self) -> None:
         """Take what is in the backlog, then nothing more; who waits for a worker is refused."""
         if not self._in_kernel:

@@ -9,8 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from tests.faults.tools import (
     control,
     cpu_seconds,
     descriptors,
+    faulty_calls,
     name_of,
     no_descriptors,
     pass_time,
@@ -32,7 +32,6 @@ from tests.faults.wire import Wire, get
 from tests.load import Load
 from tests.support import ROOT, Cluster, StartCluster, alive, children, eventually, pool_of
 
-STRACE = shutil.which("strace")
 FORKS = "?fork,?vfork,clone,?clone3"
 
 
@@ -145,24 +144,9 @@ def test_a_worker_out_of_descriptors_passes_connections_on(
 # No more processes
 
 
-@contextmanager
-def failing_forks(pid: int, times: int, log: Path) -> Iterator[None]:
+def failing_forks(pid: int, times: int, log: Path) -> AbstractContextManager[None]:
     """The next ``times`` forks of a process fail with EAGAIN."""
-    if not STRACE:
-        pytest.skip("strace is not installed")
-    inject = f"inject={FORKS}:error=EAGAIN:when=1..{times}"
-    options = ["-e", f"trace={FORKS}", "-e", inject, "-o", str(log), "-p", str(pid)]
-    tracer = subprocess.Popen([STRACE, *options], stderr=subprocess.PIPE, text=True)
-    assert tracer.stderr
-    if "attached" not in tracer.stderr.readline():
-        tracer.wait()
-        pytest.skip("strace may not attach here")
-    try:
-        yield
-    finally:
-        tracer.send_signal(signal.SIGINT)
-        tracer.wait(10)
-        tracer.stderr.close()
+    return faulty_calls(pid, FORKS, f"error=EAGAIN:when=1..{times}", log)
 
 
 def test_a_worker_that_cannot_be_forked_is_forked_later(cluster: Cluster, tmp_path: Path) -> None:

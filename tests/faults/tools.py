@@ -6,13 +6,17 @@ import os
 import random
 import re
 import resource
+import shutil
 import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from launcher.control.client import call
 from launcher.home import Home
@@ -220,6 +224,27 @@ def proportional_bytes(pid: int) -> int:
     match = re.search(r"^Pss: +(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)
     assert match
     return int(match[1]) * 1024
+
+
+@contextmanager
+def faulty_calls(pid: int, calls: str, fault: str, log: Path) -> Iterator[None]:
+    """Some system calls of a process meet with a fault, as strace(1) has it after ``inject=``."""
+    strace = shutil.which("strace")
+    if not strace:
+        pytest.skip("strace is not installed")
+    inject = f"inject={calls}:{fault}"
+    options = ["-e", f"trace={calls}", "-e", inject, "-o", str(log), "-p", str(pid)]
+    tracer = subprocess.Popen([strace, *options], stderr=subprocess.PIPE, text=True)
+    assert tracer.stderr
+    if "attached" not in tracer.stderr.readline():
+        tracer.wait()
+        pytest.skip("strace may not attach here")
+    try:
+        yield
+    finally:
+        tracer.send_signal(signal.SIGINT)
+        tracer.wait(10)
+        tracer.stderr.close()
 
 
 def pass_time(seconds: float) -> None:
