@@ -199,5 +199,16 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     finally:
+        _end_the_nameless()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _end_the_nameless() -> None:
+    """An interrupt right after a fork leaves a process that nobody knows of."""
+    own = os.getpid()
+    while left := [stat for stat in accounting.family(own) if stat.alive and stat.pid != own]:
+        for stat in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(stat.pid, signal.SIGKILL)
+        time.sleep(0.01)

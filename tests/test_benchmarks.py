@@ -498,6 +498,29 @@ def test_an_interrupted_run_leaves_no_server_behind(tmp_path: Path, number: sign
         started.wait()
 
 
+NAMELESS = """
+import os, signal, subprocess
+from benchmarks.server import interruptible
+with interruptible():
+    print(subprocess.Popen(["sleep", "60"], stdout=2).pid, flush=True)
+    os.kill(os.getpid(), signal.SIGINT)
+    signal.pause()
+"""
+
+
+def test_an_interrupt_leaves_nothing_that_was_just_forked() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", NAMELESS],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGINT
+    assert not alive(int(done.stdout))
+
+
 def _five(pid: int) -> list[int] | None:
     below = [stat.pid for stat in accounting.family(pid) if stat.alive and stat.pid != pid]
     return below if len(below) == 5 else None
