@@ -17,8 +17,7 @@ PORT = ("-p", "0")
 
 def slots(console: Console, name: str = "web") -> dict[int, int]:
     """The ids of the online workers, by slot."""
-    workers = console.list()[name]["workers"]
-    return {w["slot"]: w["id"] for w in workers if w["status"] == "online"}
+    return {worker["slot"]: worker["id"] for worker in console.online(name)}
 
 
 def test_slots_stay_and_ids_are_always_new(console: Console) -> None:
@@ -45,7 +44,7 @@ def test_what_is_no_number_of_workers(console: Console, to: str) -> None:
 
 def test_reload_tells_what_is_wrong_with_the_new_code_and_keeps_the_old(console: Console) -> None:
     console.ok("start", "web:app", "-w", "1", *PORT)
-    before = console.list()["web"]["workers"][0]["pid"]
+    before = console.online("web")[0]["pid"]
     console.write("web.py", "def f():\n    raise ValueError('on purpose')\nf()\n")
     done = console("reload", "web")
     assert (done.returncode, done.stdout) == (1, "")
@@ -97,7 +96,7 @@ def test_reset_zeroes_the_counters(console: Console) -> None:
     for _ in range(3):
         console.ask("web")
     settled(console, "web", requests=3)
-    os.kill(console.list()["web"]["workers"][0]["pid"], signal.SIGKILL)
+    os.kill(console.online("web")[0]["pid"], signal.SIGKILL)
     eventually(lambda: console.list()["web"]["restarts"]["crash"] == 1)
     assert console.list()["web"]["requests"] == 3
     assert console.ok("reset", "web") == "reset the counters of web\n"
@@ -118,7 +117,7 @@ def test_a_signal_reaches_each_worker_once(console: Console, name: str) -> None:
     where = {"COUNT": str(console.folder / "count")}
     console.ok("start", "web:app", "-w", "3", "--no-preload", *PORT, **where)
     assert console.ok("signal", "web", name) == "sent SIGUSR2 to web: 3 workers\n"
-    pids = {str(worker["pid"]) for worker in console.list()["web"]["workers"]}
+    pids = {str(worker["pid"]) for worker in console.online("web")}
     got = eventually(lambda: _lines(console.folder / "count", 3))
     assert sorted(got) == sorted(pids)
     primary = console.primary("web")

@@ -348,9 +348,7 @@ def test_an_app_of_the_file_keeps_its_name(console: Console) -> None:
 
 
 def _ids(console: Console, name: str) -> list[int]:
-    """Of those that serve: others may not have left yet."""
-    workers = console.list()[name]["workers"]
-    return [worker["id"] for worker in workers if worker["status"] == "online"]
+    return [worker["id"] for worker in console.online(name)]
 
 
 def test_a_failing_reload_of_one_app_is_told_and_the_others_go_on(console: Console) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import compileall
 import contextlib
 import functools
@@ -103,6 +104,11 @@ class Console:
         with home:
             found = [status_of(home, name) for name in home.names()]
         return {status["name"]: status for status in found if status}
+
+    def online(self, name: str) -> builtins.list[dict[str, Any]]:
+        """The workers that serve: others may not have left yet."""
+        workers = self.list()[name]["workers"]
+        return [worker for worker in workers if worker["status"] == "online"]
 
     def describe(self, name: str) -> dict[str, Any]:
         """``describe --json``."""
