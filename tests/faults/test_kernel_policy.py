@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from tests.faults.tools import cpu_seconds, no_descriptors, pass_time
+from tests.cluster.tools import cpu_seconds
+from tests.faults.tools import no_descriptors, pass_time
 from tests.faults.wire import Wire
 from tests.support import StartCluster, eventually
 

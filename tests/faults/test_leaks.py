@@ -9,7 +9,8 @@ import pytest
 from launcher.control.client import call
 from launcher.errors import LauncherError
 from launcher.home import Home
-from tests.faults.tools import name_of, resident_bytes, settled_descriptors, threads
+from tests.cluster.tools import resident_bytes
+from tests.faults.tools import name_of, settled_descriptors, threads
 from tests.faults.wire import Wire, get
 from tests.support import Cluster, StartCluster, children, eventually
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults.tools import resident_bytes
+from tests.cluster.tools import resident_bytes
 from tests.faults.wire import Wire
 from tests.support import StartCluster
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import LauncherError
+from tests.cluster.tools import cpu_seconds
 from tests.faults.tools import (
     assert_nothing_lost,
     control,
-    cpu_seconds,
     descriptors,
     faulty_calls,
     name_of,

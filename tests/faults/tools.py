@@ -185,12 +185,6 @@ def threads(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/task"))
 
 
-def cpu_seconds(pid: int) -> float:
-    """The CPU time that a process has used, in user and system mode."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def session(leader: int) -> set[int]:
     """The processes, zombies included, of the session that ``leader`` began."""
     return {pid for pid in _all_pids() if _stat_field(pid, 3) == str(leader)}
@@ -211,12 +205,6 @@ def _stat_field(pid: int, index: int) -> str:
     with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[index]
     return ""
-
-
-def resident_bytes(pid: int) -> int:
-    """The memory of a process that is in RAM."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def proportional_bytes(pid: int) -> int:

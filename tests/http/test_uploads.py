@@ -10,7 +10,8 @@ from typing import Any
 import requests
 
 from launcher.worker.request import _Source
-from tests.faults.tools import pids, resident_bytes
+from tests.cluster.tools import resident_bytes
+from tests.faults.tools import pids
 from tests.support import StartCluster
 
 MIB = 1 << 20
