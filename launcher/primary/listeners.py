@@ -17,7 +17,6 @@ from launcher.settings import BindAddress
 
 _SYSTEMD_FIRST_FD = 3  # sd_listen_fds(3)
 
-
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 
 _NO_SYN = b"".join(
@@ -30,7 +29,7 @@ _NO_SYN = b"".join(
         (0x06, 0, 0, 0xFFFFFFFF),  # all else: taken whole
     )
 )
-"""A socket filter, as bpf(4) of the BSDs has them, that drops what begins a connection."""
+"""A classic BPF program (socket(7), SO_ATTACH_FILTER) that drops what begins a connection."""
 
 
 class Listener:
