@@ -69,6 +69,11 @@ def title(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ").decode()
 
 
+def online(status: dict[str, Any]) -> list[dict[str, Any]]:
+    """The workers that serve, by slot; others of a status are starting or have not left yet."""
+    return [worker for worker in status["workers"] if worker["status"] == "online"]
+
+
 def pool_of(cluster: Cluster) -> int:
     """The process id of the one pool. Workers whose pool is dead are children too."""
     pools = [pid for pid in children(cluster.pid) if title(pid).startswith("launcher: pool")]
@@ -151,7 +156,7 @@ class Cluster:
 
     def workers(self) -> list[dict[str, Any]]:
         """Those that are online, by slot."""
-        return [worker for worker in self.status()["workers"] if worker["status"] == "online"]
+        return online(self.status())
 
     def ready(self, within: float = 30) -> Cluster:
         """Wait until every wanted worker is online."""
@@ -162,8 +167,7 @@ class Cluster:
             pytest.fail(f"the cluster ended with status {self.process.returncode}:\n{self.log}")
         with contextlib.suppress(Exception):
             status = self.status()
-            online = [worker for worker in status["workers"] if worker["status"] == "online"]
-            if status["status"] == "online" and len(online) == status["workers_wanted"]:
+            if status["status"] == "online" and len(online(status)) == status["workers_wanted"]:
                 return self
         return None
 

@@ -42,7 +42,7 @@ from launcher import __version__
 from launcher.cli.root import COMMANDS
 from launcher.policy.lifecycle import WORKER_TRANSITIONS, ClusterState
 from launcher.settings import POLICIES
-from tests.support import ROOT, eventually
+from tests.support import ROOT, eventually, online
 
 README = (ROOT / "README.md").read_text()
 
@@ -312,8 +312,7 @@ def _parsed(text: str) -> list[dict[str, Any]]:
 
 
 def _is_complete(cluster: dict[str, Any]) -> bool:
-    online = [worker for worker in cluster["workers"] if worker["status"] == "online"]
-    complete: bool = len(online) == cluster["workers_wanted"]
+    complete: bool = len(online(cluster)) == cluster["workers_wanted"]
     return complete or cluster["status"] == "stopped"
 
 

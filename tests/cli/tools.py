@@ -19,7 +19,7 @@ from typing import Any
 
 from launcher.cli.status import status_of
 from launcher.home import Home
-from tests.support import ROOT, alive, children, eventually
+from tests.support import ROOT, alive, children, eventually, online
 
 ENV_APP = """
 import json, os, signal
@@ -106,9 +106,8 @@ class Console:
         return {status["name"]: status for status in found if status}
 
     def online(self, name: str) -> builtins.list[dict[str, Any]]:
-        """The workers that serve: others may not have left yet."""
-        workers = self.list()[name]["workers"]
-        return [worker for worker in workers if worker["status"] == "online"]
+        """The workers that serve, by slot."""
+        return online(self.list()[name])
 
     def describe(self, name: str) -> dict[str, Any]:
         """``describe --json``."""

@@ -20,7 +20,7 @@ from tests.faults.tools import (
 )
 from tests.faults.wire import Wire, get, worker_of
 from tests.load import Load
-from tests.support import Cluster, StartCluster, children, eventually
+from tests.support import Cluster, StartCluster, children, eventually, online
 
 TIMES = 20
 LEAST_REQUESTS = 20_000
@@ -150,7 +150,7 @@ def recycled(cluster: Cluster, load: Load, cause: str, times: int) -> None:
 
     def look() -> bool:
         status = cluster.status()
-        slots = {w["slot"] for w in status["workers"] if w["status"] == "online"}
+        slots = {worker["slot"] for worker in online(status)}
         assert slots == {0, 1}, status["workers"]
         return bool(load.books.failures) or status["restarts"][cause] >= times
 

@@ -21,7 +21,7 @@ import pytest
 from launcher.control.client import call
 from launcher.home import Home
 from tests.load import Books, Load
-from tests.support import Cluster, eventually
+from tests.support import Cluster, eventually, online
 
 THREADS = 4
 """Of each worker, where a test does not say otherwise."""
@@ -45,7 +45,7 @@ def control(cluster: Cluster, verb: str, within: float = 60, **args: str) -> Any
 def seasoned(cluster: Cluster) -> list[dict[str, Any]]:
     """The workers, when all that are wanted are online and each has answered a request."""
     status = cluster.status()
-    ready = [w for w in status["workers"] if w["status"] == "online" and w["requests"]]
+    ready = [worker for worker in online(status) if worker["requests"]]
     return ready if len(ready) == status["workers_wanted"] == len(status["workers"]) else []
 
 
