@@ -58,6 +58,7 @@ class Console:
             "LAUNCHER_HOME": str(home),
         }
         self._pids: set[int] = set()
+        self._begun: list[subprocess.Popen[str]] = []
         self.write("web.py", ENV_APP)
         _compile()
 
@@ -69,7 +70,7 @@ class Console:
 
     def popen(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
         """Begin a command."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "launcher", *arguments],
             cwd=self.folder,
             env=self.environ | environ,
@@ -78,6 +79,8 @@ class Console:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self._begun.append(process)
+        return process
 
     def __call__(self, *arguments: str, **environ: str) -> Done:
         """Run a command to its end."""
@@ -129,6 +132,9 @@ class Console:
     def close(self) -> None:
         """End what runs, and see that nothing is left."""
         self._note()
+        for process in self._begun:  # a test that failed may have left some
+            with process:
+                process.kill()
         for pid in self._pids:
             if alive(pid) and _is_ours(pid):
                 os.kill(pid, signal.SIGKILL)
