@@ -25,8 +25,9 @@ from functools import cached_property, partial
 from typing import Any, NoReturn
 
 from launcher.errors import LauncherError
+from launcher.folders import absolute
 from launcher.readers import check_name, open_regular
-from launcher.resolve import Given, Layer, Section, current_folder
+from launcher.resolve import Given, Layer, Section
 from launcher.settings import OPTIONS_BY_NAME, Option, Settings
 
 __all__ = ["FILE", "ConfigFile", "environment", "mark_of", "new_mark"]
@@ -110,8 +111,7 @@ class _Document:
     """What a file holds, and the lines it stands in."""
 
     def __init__(self, path: str, text: str) -> None:
-        folder = "" if os.path.isabs(path) else current_folder(os.environ)
-        self.path = os.path.normpath(os.path.join(folder, path))
+        self.path = absolute(path)
         self._shown = path
         self._text = text
         try:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
+from launcher.folders import absolute
+
 __all__ = [
     "MAX_SECONDS",
     "MAX_WORKERS",
@@ -131,7 +133,7 @@ def read_app(text: str) -> str:
 
 def read_folder(text: str) -> str:
     """The absolute path of a folder this user may enter."""
-    path = os.path.abspath(text)
+    path = absolute(text)
     if not stat.S_ISDIR(os.stat(path).st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     if not os.access(path, os.X_OK):
@@ -149,7 +151,7 @@ def read_file(text: str) -> str:
 
     Relative to the folder the command is given in, not to ``--chdir``, as in gunicorn.
     """
-    path = os.path.abspath(text)
+    path = absolute(text)
     with open_regular(path):  # a folder or an unreadable file is told now, not by the pool
         return path
 

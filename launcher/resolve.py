@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from launcher.address import BindAddress, parse_bind, read_bind
 from launcher.errors import LauncherError, UsageError
+from launcher.folders import current_folder
 from launcher.readers import MAX_WORKERS, whole
 from launcher.settings import (
     DEFAULT_APP,
@@ -213,20 +214,6 @@ def _sizing(workers: int | None, given: Mapping[str, Given]) -> "Sizing":
     from launcher.sizing import Sizing, size
 
     return size() if workers is None else Sizing(workers, given["workers"].source)
-
-
-def current_folder(environ: Mapping[str, str]) -> str:
-    """The current folder by the name it was entered by, as gunicorn does.
-
-    That may be a symlink to a release: a reload then follows it to the next.
-    """
-    try:
-        folder, entered = os.getcwd(), environ.get("PWD", "")
-        if os.path.isabs(entered) and os.path.exists(entered):
-            return entered if os.path.samefile(entered, folder) else folder
-        return folder
-    except OSError as error:
-        raise LauncherError(f"the current folder is gone ({error.strerror}): cd again") from None
 
 
 def _listen_on(addresses: tuple[str, ...], folder: str) -> tuple[str, ...]:
