@@ -6,7 +6,8 @@ newest one turns out to be damaged; a damaged one never takes its place.
 
 import fcntl
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from launcher.errors import LauncherError
 from launcher.home import Home, load_object, read_text, replace_file
@@ -37,28 +38,37 @@ def write(home: Home, clusters: Sequence[Settings]) -> None:
         fcntl.flock(home.dirfd, fcntl.LOCK_UN)
 
 
-def read(home: Home) -> tuple[list[Settings], str]:
-    """The saved set, and what is wrong with the file if it is the one before.
+def read(home: Home) -> tuple[list[Settings], list[str]]:
+    """The saved set, and what there is to say: a file is damaged, or an option is not known here.
 
     LauncherError if nothing was saved, or nothing of it can be read.
     """
-    problem = ""
+    damaged = ""
     for name in (FILE, PREVIOUS):
         text = read_text(home.dirfd, name, MAX_SIZE)
         clusters = None if text is None else _parse(text)
         if clusters is not None:
-            return clusters, problem and f"{problem}: took the set saved before it"
+            said = [f"{damaged}: took the set saved before it"] if damaged else []
+            said += [_unknown(each) for each in clusters if Settings.unknown_in(each)]
+            return [Settings.from_json(each) for each in clusters], said
         if home.has(name):
-            problem = problem or f"{home.path}/{name} is damaged"
-    raise LauncherError(problem or "nothing was saved: python -m launcher save")
+            damaged = damaged or f"{home.path}/{name} is damaged"
+    raise LauncherError(damaged or "nothing was saved: python -m launcher save")
 
 
-def _parse(text: str) -> list[Settings] | None:
-    """The set in a file; None for what is damaged, or of another version."""
+def _parse(text: str) -> list[dict[str, Any]] | None:
+    """The set in a file; None for what is damaged."""
     try:
         match load_object(text):
             case {"version": version, "clusters": [*clusters]} if version == VERSION:
-                return [Settings.from_json(each) for each in clusters]
+                for each in clusters:
+                    Settings.from_json(each)
+                return clusters
     except (LauncherError, AttributeError):  # the latter: one of them is no object
         pass
     return None
+
+
+def _unknown(cluster: Mapping[str, Any]) -> str:
+    odd = ", ".join(map(repr, Settings.unknown_in(cluster)))
+    return f"{cluster['name']}: this version does not know {odd}: left out"

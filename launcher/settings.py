@@ -31,6 +31,7 @@ from launcher.readers import (
     seconds,
     whole,
 )
+from launcher.versions import NEEDED, filled, is_wish
 
 __all__ = [
     "FIXED_AT_START",
@@ -133,7 +134,7 @@ def option(
 class Settings:
     """Everything a cluster is started with. Durations are seconds.
 
-    Plain JSON values only (``to_json``), because the primary sends it to its
+    Plain JSON values only (``values``), because the primary sends it to its
     pools and the cluster's folder keeps it. Never holds the value of an
     environment variable that is not an option.
     """
@@ -269,24 +270,50 @@ class Settings:
         """These, with as many workers as those, for the same reason."""
         return self.sized(other.workers, other.wanted, other.sizing)
 
+    def values(self) -> dict[str, Any]:
+        """Every setting as it is, as a dict that ``json`` takes."""
+        return {name: _as_json(value) for name, value in asdict(self).items()}
+
     def to_json(self) -> dict[str, Any]:
-        """This as a dict that ``json`` takes and ``from_json`` reads back."""
-        return asdict(self) | {"bind": list(self.bind), "sources": dict(self.sources)}
+        """What ``from_json`` reads back, in this version and, where it can, in another."""
+        return filled(self.values(), _defaults())
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """The settings ``to_json`` wrote; LauncherError when they are not."""
-        hints = get_type_hints(cls)
-        if data.keys() != hints.keys():
-            odd = sorted(data.keys() ^ hints.keys())
-            raise LauncherError(f"settings of another version: {', '.join(map(repr, odd))}")
-        for name, hint in hints.items():
+        """The settings ``to_json`` wrote, in this or another version.
+
+        What is missing, or was only the default then, is the default; `unknown_in`
+        tells what is not read. LauncherError when there are no settings in it.
+        """
+        if missing := sorted(NEEDED - data.keys()):
+            raise LauncherError(f"settings without {', '.join(map(repr, missing))}")
+        values: dict[str, Any] = {}
+        for name, hint in get_type_hints(cls).items():
+            if name not in data or not is_wish(name, data[name], data.get("sources")):
+                continue
             row = OPTIONS_BY_NAME.get(name)
             if not (_fits(data[name], hint) and (row is None or row.takes(data[name]))):
                 raise LauncherError(f"settings with a wrong value for {name!r}")
-        if not 1 <= data["wanted"] <= MAX_WORKERS:
+            values[name] = tuple(data[name]) if isinstance(data[name], list) else data[name]
+        if not 1 <= values["wanted"] <= MAX_WORKERS:
             raise LauncherError("settings with a wrong value for 'wanted'")
-        return cls(**{**data, "bind": tuple(data["bind"])})
+        return cls(**values)
+
+    @classmethod
+    def unknown_in(cls, data: Mapping[str, Any]) -> list[str]:
+        """The keys in what another version wrote that mean nothing in this one."""
+        odd = data.keys() - get_type_hints(cls).keys()
+        return sorted(name for name in odd if is_wish(name, data[name], data.get("sources")))
+
+
+def _as_json(value: Any) -> Any:
+    """A field of ``Settings`` as JSON knows it."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _defaults() -> dict[str, Any]:
+    """The default of every field that has one whatever the machine; as JSON knows it."""
+    return {entry.name: _as_json(entry.default) for entry in fields(Settings)}
 
 
 def _fits(value: object, hint: Any) -> bool:

@@ -30,7 +30,7 @@ from launcher.cli.text import (
 from launcher.control.client import no_such_cluster
 from launcher.errors import LauncherError
 from launcher.home import Home
-from launcher.settings import OPTIONS
+from launcher.settings import OPTIONS, Settings
 
 __all__ = ["describe"]
 
@@ -200,7 +200,7 @@ def _configuration(facts: Facts) -> list[str]:
 
 def _settings(facts: Facts) -> list[tuple[str, Any, str]]:
     """Every option, its value and where that comes from."""
-    kept = facts.settings
+    kept = facts.settings if facts.answered else _to_start_with(facts.settings)
     sources = kept.get("sources")
     told: Mapping[str, Any] = sources if isinstance(sources, dict) else {}
     return [
@@ -208,6 +208,14 @@ def _settings(facts: Facts) -> list[tuple[str, Any, str]]:
         for row in OPTIONS
         if row.name in kept
     ]
+
+
+def _to_start_with(kept: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a cluster that does not run would be started with, by this version."""
+    try:
+        return Settings.from_json(kept).values()
+    except LauncherError:
+        return kept
 
 
 def _shown(value: object) -> str:

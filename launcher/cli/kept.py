@@ -2,6 +2,7 @@
 
 import os
 
+from launcher.cli.text import complain
 from launcher.errors import LauncherError
 from launcher.home import Entry, Home
 from launcher.settings import Settings
@@ -10,11 +11,17 @@ __all__ = ["kept_settings"]
 
 
 def kept_settings(home: Home, entry: Entry) -> Settings | None:
-    """What is in ``app.json``; None if there is none. LauncherError if it cannot be meant."""
+    """What is in ``app.json``; None if there is none. LauncherError if it cannot be meant.
+
+    Says on stderr what of it this version does not know.
+    """
     if entry.settings is None:
         return None
+    path = os.path.join(home.path, entry.name, "app.json")
     try:
-        return Settings.from_json(entry.settings)
+        settings = Settings.from_json(entry.settings)
     except LauncherError as error:
-        path = os.path.join(home.path, entry.name, "app.json")
         raise LauncherError(f"{path}: {error}") from None
+    if odd := Settings.unknown_in(entry.settings):
+        complain(f"{path}: this version does not know {', '.join(map(repr, odd))}: left out")
+    return settings

@@ -50,15 +50,20 @@ def resurrect() -> int:
     if home is None:
         raise LauncherError("nothing was saved: python -m launcher save")
     with closing(home):
-        clusters, problem = read(home)
-        if problem:
+        clusters, problems = read(home)
+        for problem in problems:
             complain(problem)
         if not clusters:
             raise LauncherError("the saved set is empty: nothing to do")
-        missing = [settings for settings in clusters if not _running(home, settings.name)]
+        missing = [settings for settings in clusters if not _runs(home, settings.name)]
         if not missing:
             raise LauncherError("all clusters of the saved set run already: nothing to do")
         return start_all(home, missing)
+
+
+def _runs(home: Home, name: str) -> bool:
+    entry = home.entry(name)
+    return entry is not None and entry.running
 
 
 def _running(home: Home, name: str) -> "Settings | None":

@@ -46,7 +46,7 @@ def description(primary: Primary, meter: Meter) -> dict[str, Any]:
     terms = primary.terms
     return {
         "status": report(primary),
-        "settings": terms.settings.to_json(),
+        "settings": terms.settings.values(),
         "mark": terms.mark,
         "requests_per_second": rate,
         "worker_rates": {str(key): value for key, value in worker_rates.items()},

@@ -91,6 +91,8 @@ class Verbs:
         """Those there are, with what is to be different."""
         terms = self._primary.terms
         if "settings" in args:
+            if odd := Settings.unknown_in(args["settings"]):
+                raise LauncherError(f"settings of another version: {', '.join(map(repr, odd))}")
             settings = _allowed(terms.settings, Settings.from_json(args["settings"]))
             terms = dataclasses.replace(terms, settings=settings)
         if "environment" in args:

@@ -169,9 +169,7 @@ def test_a_stopped_cluster_needs_no_folder_but_its_own(console: Console) -> None
     assert address == f"unix:{console.folder.parent}/web.sock"
 
 
-@pytest.mark.parametrize(
-    ("key", "value"), [("bind", ["junk"]), ("threads", 0), ("wanted", 10**9), ("new", 1)]
-)
+@pytest.mark.parametrize(("key", "value"), [("bind", ["junk"]), ("threads", 0), ("wanted", 10**9)])
 def test_a_damaged_app_json_is_named(console: Console, key: str, value: object) -> None:
     with Home.open(console.environ) as home, home.claim("web") as folder:
         folder.write_app_json(Settings(name="web").to_json() | {key: value})
