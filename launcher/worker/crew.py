@@ -34,7 +34,7 @@ from launcher.pool.application import APP_FAILED
 from launcher.worker.connection import Connection
 from launcher.worker.leadership import Leadership, Term
 from launcher.worker.parking import Parking
-from launcher.worker.secure import SecureConnection, tls_context
+from launcher.worker.secure import NoTLS, SecureConnection, tls_context
 from launcher.worker.service import Running, Service
 from launcher.worker.sockets import Socket
 
@@ -60,8 +60,8 @@ class Crew:
         self._timeout = orders.settings.timeout
         try:
             self._tls = tls_context(worker.cfg)
-        except OSError as error:
-            worker.tell(Failed(f"the certificate cannot be used: {error}", ""))
+        except NoTLS as error:
+            worker.tell(Failed(str(error), ""))
             sys.exit(APP_FAILED)
         self._parking = Parking()
         self._parked = self._parking.parked

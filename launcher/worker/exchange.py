@@ -13,6 +13,7 @@ from launcher.ipc.scoreboard import Notepad
 from launcher.worker import forked
 from launcher.worker.access_log import access_log
 from launcher.worker.connection import Broken, Connection
+from launcher.worker.input import Input
 from launcher.worker.request import Arrived, parse
 from launcher.worker.response import Abandoned, Response, dated, early_hints, error_page
 
@@ -104,6 +105,7 @@ class Exchange:
             self._cfg,
             response_class=_ResponseOn(conn, pad),
         )
+        environ["wsgi.input"] = Input(request.body)
         environ["wsgi.early_hints"] = early_hints(response, conn)
         environ["gunicorn.socket"] = conn.lent or conn.sock
         environ["wsgi.multithread"] = self._multithread

@@ -13,7 +13,6 @@ as what they come to; a line that is new is checked with gunicorn's own rules.
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import time
@@ -31,6 +30,7 @@ from launcher.policy.rescue import CLOSES
 from launcher.worker import forked
 from launcher.worker.connection import Broken
 from launcher.worker.exchange import SAFE_METHODS
+from launcher.worker.input import Input
 from launcher.worker.request import HOST_RE
 from launcher.worker.response import Abandoned, Response, early_hints
 
@@ -79,19 +79,6 @@ class PlainHead:
         self.path: str = environ["PATH_INFO"]
         self.safe = self.method in SAFE_METHODS
         self.closes = environ.get("HTTP_CONNECTION", "").lower() == "close"
-
-
-class _NothingToRead(io.RawIOBase):
-    """``wsgi.input`` of a request without a body. Has no state, so all share it."""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, _buffer: Any) -> int:
-        return 0
-
-    def close(self) -> None:
-        """Stay open: it is not the app's to close."""
 
 
 class HotPath:
@@ -316,7 +303,7 @@ class HotPath:
             return None  # a unix socket, whose SERVER_NAME is each request's Host
         return {
             **base_environ(self._cfg),
-            "wsgi.input": _NothingToRead(),
+            "wsgi.input": Input(),
             "wsgi.url_scheme": "http",
             "wsgi.multithread": multithread,
             "SERVER_PROTOCOL": "HTTP/1.1",

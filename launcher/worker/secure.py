@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import socket
 import ssl
@@ -23,14 +24,40 @@ class SecureSocket(Unclosable, ssl.SSLSocket):
     """The socket of a connection under TLS."""
 
 
+_FILES = ("certfile", "keyfile", "ca_certs")
+
+
+class NoTLS(Exception):
+    """TLS is asked for and cannot be had; one line says why, with the setting's name."""
+
+
 def tls_context(cfg: Any) -> ssl.SSLContext | None:
-    """What gunicorn's settings ask for; None: no TLS. Raises OSError when it cannot be had."""
+    """What gunicorn's settings ask for; None: no TLS. Raises NoTLS when it cannot be had."""
     if not cfg.is_ssl:
         return None
-    context: ssl.SSLContext = gunicorn_sock.ssl_context(cfg)
+    try:
+        context: ssl.SSLContext = gunicorn_sock.ssl_context(cfg)
+    except Exception as error:  # the user's ssl_context hook raises what it likes
+        raise NoTLS(f"TLS cannot be set up: {_what_is_wrong(cfg, error)}") from error
     context.set_alpn_protocols(["http/1.1"])
     context.sslsocket_class = SecureSocket
     return context
+
+
+def _what_is_wrong(cfg: Any, error: Exception) -> str:
+    """``error``, with the names of the files, which Python's ssl leaves out."""
+    files = {setting: path for setting in _FILES if (path := getattr(cfg, setting))}
+    for setting, path in files.items():
+        try:
+            open(path, "rb").close()
+        except OSError as unreadable:
+            return f"{setting} {path}: {unreadable.strerror}"
+    if "certfile" not in files:
+        return "keyfile is set and certfile is not"
+    texts = (getattr(error, "reason", None), getattr(error, "strerror", None), *error.args)
+    reason = next((text for text in texts if isinstance(text, str)), type(error).__name__)
+    plain = re.sub(r" \(_ssl\.c:\d+\)", "", reason).replace("_", " ")
+    return f"{plain} ({', '.join(f'{setting} {path}' for setting, path in files.items())})"
 
 
 class SecureConnection(Connection):

@@ -20,8 +20,9 @@ def seen(environ: dict[str, Any]) -> bytes:
         for key, value in sorted(environ.items())
         if key not in _DIFFERS and key not in {"wsgi.input", "wsgi.early_hints"}
     }
-    shown["body"] = environ["wsgi.input"].read().decode("latin-1")
-    shown["lines"] = [environ["wsgi.input"].readline().decode(), *map(str, environ["wsgi.input"])]
+    body = environ["wsgi.input"]
+    shown["body"] = [body.read(size=3).decode("latin-1"), body.read(None).decode("latin-1")]
+    shown["lines"] = [body.readline().decode(), *map(str, body), *body.readlines(None)]
     shown["hints"] = callable(environ["wsgi.early_hints"])
     shown["path"] = path_taken(environ)
     return json.dumps(shown).encode()
@@ -29,7 +30,7 @@ def seen(environ: dict[str, Any]) -> bytes:
 
 def path_taken(environ: dict[str, Any]) -> str:
     """Which path the request took: the one thing that may differ."""
-    hot = type(environ["wsgi.input"]).__module__.endswith("hotpath")
+    hot = environ["wsgi.early_hints"].__module__.endswith("hotpath")
     return "<path hot>" if hot else "<path ref>"
 
 
