@@ -25,6 +25,7 @@ from launcher.settings import (
     Option,
     Settings,
 )
+from launcher.variables import without_services
 
 if TYPE_CHECKING:
     from launcher.sizing import Sizing
@@ -156,6 +157,7 @@ def _flag_layer(flags: Mapping[str, object]) -> Layer:
 
 def _variable_layer(environ: Mapping[str, str]) -> Layer:
     """The ``LAUNCHER_<OPTION>`` variables; an empty one counts as not set."""
+    environ = without_services(environ)
     layer = {}
     for row in OPTIONS:
         if text := environ.get(row.variable):

@@ -1,13 +1,15 @@
 """The options of ``run`` and ``start``, made from the table in ``launcher.settings``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
 
+from launcher.cli.text import complain
 from launcher.settings import OPTIONS, Option
+from launcher.variables import strays
 
-__all__ = ["settings_options"]
+__all__ = ["settings_options", "tell_strays"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -18,6 +20,12 @@ def settings_options(function: F) -> F:
         if not row.positional:
             function = _parameter(row)(function)
     return function
+
+
+def tell_strays(environ: Mapping[str, str]) -> None:
+    """Name the variables that somebody may take for options, and that are none."""
+    for line in strays(environ, (row.variable for row in OPTIONS)):
+        complain(line)
 
 
 def _parameter(row: Option) -> Callable[[F], F]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from launcher.cli.options import settings_options
+from launcher.cli.options import settings_options, tell_strays
 from launcher.cli.root import COMMANDS, IMPLICIT_RUN, version
 from launcher.errors import UsageError
 
@@ -34,6 +34,7 @@ def run(context: click.Context, /, app: str | None, **flags: Any) -> int:
     from launcher.cli.plan import plan_for_run
     from launcher.home import Home
 
+    tell_strays(os.environ)
     settings = plan_for_run(app, flags, os.environ)
     with Home.open() as home, home.claim(settings.name) as folder:
         from launcher.primary.main import serve  # last: what is wrong so far is told at once

@@ -18,9 +18,11 @@ def sizing() -> int:
     LAUNCHER_WORKERS, else WEB_CONCURRENCY, else one per CPU this process may
     use: the least of CPU affinity, cpuset and cgroup quota.
     """
+    from launcher.cli.options import tell_strays
     from launcher.resolve import resolve_sizing
     from launcher.sizing import cpu_limits, memory_limit
 
+    tell_strays(os.environ)
     click.echo(str(resolve_sizing(os.environ)))
     limits, memory = cpu_limits(), memory_limit()
     click.echo(f"affinity: {limits.affinity} of {limits.cores} CPUs")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher.cli.options import settings_options
+from launcher.cli.options import settings_options, tell_strays
 from launcher.cli.parallel import in_parallel
 from launcher.cli.root import version
 from launcher.cli.selection import report
@@ -53,6 +53,7 @@ def start(apps: tuple[str, ...], **flags: Any) -> int:
 
     if os.environ.get("LISTEN_PID") == str(os.getpid()):
         raise UsageError("start cannot take over the sockets of systemd: run can")
+    tell_strays(os.environ)
     with closing(Home.open()) as home:
         plans = plans_for_start(apps, flags, os.environ, home)
         running = {
