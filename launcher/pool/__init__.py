@@ -4,6 +4,9 @@ import contextlib
 import os
 from collections.abc import Iterator
 
+APP_FAILED = 4
+"""Exit status of a process that could not load the app (gunicorn's APP_LOAD_ERROR)."""
+
 
 @contextlib.contextmanager
 def _hidden(variable: str) -> Iterator[None]:
@@ -17,5 +20,6 @@ def _hidden(variable: str) -> Iterator[None]:
 
 # gunicorn reads this one as it is imported, and fails over what is no number. How many
 # workers there are is not its business here, and the app may mean something else by it.
-with _hidden("WEB_CONCURRENCY"):
+# Where there is no gunicorn, or another, `supported` says so.
+with _hidden("WEB_CONCURRENCY"), contextlib.suppress(ImportError):
     import gunicorn.config  # noqa: F401

@@ -22,9 +22,6 @@ from launcher.ipc.messages import shortened
 from launcher.pool.logger import Logger
 from launcher.settings import Settings
 
-APP_FAILED = 4
-"""Exit status of a process that could not load the app (gunicorn's APP_LOAD_ERROR)."""
-
 _NOT_OF_THE_FILE = frozenset(
     {"bind", "backlog", "daemon", "keepalive", "max_requests", "pidfile", "reload", "wsgi_app"}
 )

@@ -30,7 +30,7 @@ from launcher.ipc.messages import (
     decode,
 )
 from launcher.ipc.scoreboard import Notepad
-from launcher.pool.application import APP_FAILED
+from launcher.pool import APP_FAILED
 from launcher.worker.connection import Connection
 from launcher.worker.leadership import Leadership, Term
 from launcher.worker.parking import Parking

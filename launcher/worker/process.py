@@ -17,7 +17,8 @@ from setproctitle import setproctitle
 from launcher import current_worker
 from launcher.ipc.channel import Channel, ChannelClosed
 from launcher.ipc.messages import Failed, Hello, Message, Ready, Retiring, encode
-from launcher.pool.application import APP_FAILED, LoadError
+from launcher.pool import APP_FAILED
+from launcher.pool.application import LoadError
 from launcher.worker import forked
 from launcher.worker.crew import Crew
 from launcher.worker.orders import Orders

@@ -1,0 +1,118 @@
+"""What a pool does once it is told: load the app, then fork and reap workers."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import faulthandler
+import fcntl
+import os
+import select
+import signal
+import sys
+from collections.abc import Iterator
+from typing import NoReturn
+
+from launcher import PACKAGE_ROOT
+from launcher.ipc.boot import Boot
+from launcher.ipc.channel import Channel, ChannelClosed
+from launcher.ipc.messages import Failed, Loaded, Notice, encode
+from launcher.logs.files import Limits
+from launcher.logs.folder import POOL
+from launcher.logs.streams import FileOutput, Output
+from launcher.pool import APP_FAILED
+from launcher.pool.application import Application, LoadError
+from launcher.pool.arbiter import Arbiter
+from launcher.pool.fork_safety import open_sockets, why_not_to_fork
+from launcher.pool.source_watch import SourceWatch
+
+_STDERR = 2
+
+
+def run(channel: Channel, descriptors: list[int], started_over: bool) -> NoReturn:
+    """Do what the descriptors of `Begin` say until the primary lets us go.
+
+    ``started_over``: the app has turned out not to be fit to be forked; see `_start_over`.
+    """
+    environment = dict(os.environ)
+    for fd in (channel.fd, *descriptors):
+        os.set_inheritable(fd, False)
+    faulthandler.enable()  # a native library may crash while the app is loaded
+    boot = Boot.from_file(descriptors[0])
+    if started_over:
+        settings = dataclasses.replace(boot.settings, preload=False)
+        boot = dataclasses.replace(boot, settings=settings)
+    output = _output(boot, *descriptors[2:])
+    # Before the app is loaded: what changes meanwhile may have been read already.
+    sources = SourceWatch(boot.settings.chdir) if boot.settings.watch else None
+    try:
+        with _ended_with(channel):
+            application, unfit = _load(boot)
+    except LoadError as error:
+        channel.send(encode(Failed(error.reason, error.detail)))
+        sys.exit(APP_FAILED)
+    if application.unused and not started_over:
+        names = ", ".join(sorted(application.unused))
+        file = boot.settings.gunicorn_config
+        channel.send(encode(Notice(f"{file}: not used here, see the options: {names}")))
+    if unfit:
+        channel.send(encode(Notice(f"each worker loads the app for itself: {unfit}")))
+        _start_over([channel.fd, *descriptors], environment)
+    channel.send(encode(Loaded()))
+    Arbiter(application, channel, descriptors[1], boot, output, sources).run()
+
+
+@contextlib.contextmanager
+def _ended_with(channel: Channel) -> Iterator[None]:
+    """The kernel ends this process when the primary dies, whatever the app is doing.
+
+    Nothing is said over the channel meanwhile, so its end is all that can
+    raise a signal (fcntl(2), F_SETSIG).
+    """
+    fcntl.fcntl(channel.fd, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(channel.fd, fcntl.F_SETSIG, signal.SIGKILL)
+    flags = fcntl.fcntl(channel.fd, fcntl.F_GETFL)
+    fcntl.fcntl(channel.fd, fcntl.F_SETFL, flags | os.O_ASYNC)
+    try:
+        gone = select.poll()
+        gone.register(channel.fd, select.POLLIN)
+        if gone.poll(0):
+            raise ChannelClosed
+        yield
+    finally:
+        fcntl.fcntl(channel.fd, fcntl.F_SETFL, flags)
+
+
+def _output(boot: Boot, logs: int | None = None) -> Output:
+    """Where this process and its workers write; in the background their files, from now on."""
+    if logs is None:
+        return Output()
+    limits = Limits(boot.settings.log_max_size, boot.settings.log_keep)
+    return FileOutput(logs, POOL, limits)
+
+
+def _load(boot: Boot) -> tuple[Application, str | None]:
+    """Load the app, unless the workers are to; also why it must not be forked, if so."""
+    # Where -m found this package; the app's own folder takes its place.
+    sys.path[0] = boot.settings.chdir
+    known = open_sockets()
+    application = Application(boot)
+    if application.cfg.preload_app:
+        application.wsgi()
+        return application, why_not_to_fork(known)
+    return application, None
+
+
+def _start_over(descriptors: list[int], environment: dict[str, str]) -> None:
+    """Become a fresh interpreter in which each worker loads the app for itself.
+
+    What the app started while it was loaded (threads, connections) cannot be
+    taken back and would be broken in every worker; exec leaves none of it but
+    processes. ``descriptors`` are kept, and the variables as they were at first.
+    """
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        with contextlib.suppress(OSError):  # the folder was listed through a descriptor too
+            os.set_inheritable(fd, fd in descriptors or fd <= _STDERR)
+    os.chdir(PACKAGE_ROOT)
+    arguments = [sys.executable, "-m", "launcher.pool", *map(str, descriptors)]
+    os.execve(sys.executable, arguments, environment)

@@ -1,0 +1,1 @@
+"""What runs in a pool: gunicorn's configuration, its hooks, its log."""
