@@ -27,6 +27,8 @@ __all__ = [
     "read_folder",
     "read_gunicorn_config",
     "read_log_size",
+    "read_mode",
+    "read_owner",
     "read_path",
     "read_switch",
     "read_workers",
@@ -119,6 +121,24 @@ def read_log_size(text: str) -> int:
     if 0 < size < LEAST_LOG_SIZE:
         raise ValueError("is too small for a log file: write 64K or more, or 0 for no limit")
     return size
+
+
+def read_mode(text: str) -> str:
+    """The permissions of a file in octal, as for chmod, in their one form: ``0660``."""
+    if not re.fullmatch(r"(0o|0)?[0-7]{3}", text):
+        raise ValueError("is no mode: write 660 for owner and group, 600 for the owner alone")
+    return f"0{text[-3:]}"
+
+
+def read_owner(text: str) -> str:
+    """``user``, ``user:group`` or ``:group``, names or numbers, as for chown.
+
+    Whether there are such is seen where the file is made.
+    """
+    name = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}"
+    if not re.fullmatch(rf"{name}(:{name})?|:{name}", text):
+        raise ValueError("is no owner: write user, user:group or :group")
+    return text
 
 
 def read_app(text: str) -> str:

@@ -25,6 +25,8 @@ from launcher.readers import (
     read_folder,
     read_gunicorn_config,
     read_log_size,
+    read_mode,
+    read_owner,
     read_path,
     read_switch,
     read_workers,
@@ -251,6 +253,12 @@ class Settings:
     limit_request_field_size: int = option(
         8190, whole(0, 2**31 - 1), "BYTES", "Longest header field; 0: no limit."
     )
+    unix_socket_mode: str | None = option(
+        None, read_mode, "MODE", "Who may connect to a unix socket, as for chmod; else 777."
+    )
+    unix_socket_owner: str | None = option(
+        None, read_owner, "OWNER", "Whose a unix socket is, as for chown: user:group."
+    )
     sizing: str = "1: not asked"
     """Why there are ``wanted`` workers, e.g. ``2: one per CPU``."""
     wanted: int = 1
@@ -360,5 +368,6 @@ OPTIONS_BY_NAME = {row.name: row for row in OPTIONS}
 
 FIXED_AT_START = frozenset(
     {"name", "bind", "threads", "policy", "backlog", "queue_timeout", "rerun", "max_restarts"}
+    | {"unix_socket_mode", "unix_socket_owner"}
 )
 """What the primary sets itself up with: a reload cannot change it."""

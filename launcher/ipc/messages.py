@@ -166,6 +166,17 @@ class Changed(NamedTuple):
     path: str
 
 
+class Configured(NamedTuple):
+    """Pool to primary: what gunicorn's configuration says of unix sockets' files.
+
+    The ids are -1 where it names neither user nor group.
+    """
+
+    umask: int
+    uid: int
+    gid: int
+
+
 class Loaded(NamedTuple):
     """Pool to primary: the app is loaded (or each worker will load it), ready to fork."""
 
@@ -222,6 +233,7 @@ Message = (
     | Spawn
     | Notice
     | Changed
+    | Configured
     | Loaded
     | Failed
     | Forked
@@ -245,6 +257,7 @@ _TYPES: dict[bytes, type[Any]] = {
     b"S": Spawn,
     b"N": Notice,
     b"c": Changed,
+    b"u": Configured,
     b"l": Loaded,
     b"F": Failed,
     b"k": Forked,

@@ -16,7 +16,7 @@ from typing import NoReturn
 from launcher import PACKAGE_ROOT
 from launcher.ipc.boot import Boot
 from launcher.ipc.channel import Channel, ChannelClosed
-from launcher.ipc.messages import Failed, Loaded, Notice, encode
+from launcher.ipc.messages import Configured, Failed, Loaded, Notice, encode
 from launcher.logs.files import Limits
 from launcher.logs.folder import POOL
 from launcher.logs.streams import FileOutput, Output
@@ -58,6 +58,7 @@ def run(channel: Channel, descriptors: list[int], started_over: bool) -> NoRetur
     if unfit:
         channel.send(encode(Notice(f"each worker loads the app for itself: {unfit}")))
         _start_over([channel.fd, *descriptors], environment)
+    channel.send(encode(_configured(application)))
     channel.send(encode(Loaded()))
     Arbiter(application, channel, descriptors[1], boot, output, sources).run()
 
@@ -101,6 +102,12 @@ def _load(boot: Boot) -> tuple[Application, str | None]:
         application.wsgi()
         return application, why_not_to_fork(known)
     return application, None
+
+
+def _configured(application: Application) -> Configured:
+    cfg = application.cfg
+    own = (cfg.uid, cfg.gid) == (os.geteuid(), os.getegid())
+    return Configured(cfg.umask, *((-1, -1) if own else (cfg.uid, cfg.gid)))
 
 
 def _start_over(descriptors: list[int], environment: dict[str, str]) -> None:

@@ -12,7 +12,9 @@ import struct
 from collections.abc import Iterable
 
 from launcher.errors import LauncherError
+from launcher.primary import unix_socket
 from launcher.primary.pool_process import FOR_PRIMARY
+from launcher.primary.unix_socket import ALL, EVERYBODY, Access
 from launcher.settings import BindAddress
 
 _SYSTEMD_FIRST_FD = 3  # sd_listen_fds(3)
@@ -36,17 +38,28 @@ class Listener:
     """A listening socket; ``address`` is what it is bound to, as users write it.
 
     ``shared``: it was not opened here, and whoever did has it too. ``unlink``: the
-    file of a unix socket that was.
+    file of a unix socket that was, and ``access``: who may connect to that.
     """
 
     def __init__(
-        self, sock: socket.socket, unlink: str | None = None, shared: bool = False
+        self,
+        sock: socket.socket,
+        unlink: str | None = None,
+        shared: bool = False,
+        access: Access = ALL,
     ) -> None:
         self.sock = sock
         self.address = _text(sock)
         self._unlink = unlink
         self._inode = os.stat(unlink).st_ino if unlink else 0
         self._shared = shared
+        self._access = access
+
+    def admit(self, umask: int, uid: int, gid: int) -> None:
+        """Gunicorn's configuration is known: let connect to a unix socket who may. OSError."""
+        if self._unlink:
+            access = self._access.completed(EVERYBODY & ~umask, uid, gid)
+            unix_socket.admit(self._unlink, self._inode, access)
 
     def admit_no_more(self) -> None:
         """Let nobody begin to connect; whoever has begun still comes in.
@@ -81,17 +94,20 @@ def url(address: str) -> str:
     return address if address.startswith("unix:") else f"http://{address}"
 
 
-def open_listeners(addresses: Iterable[BindAddress], backlog: int) -> list[Listener]:
+def open_listeners(
+    addresses: Iterable[BindAddress], backlog: int, access: Access = ALL
+) -> list[Listener]:
     """Listen on every address; what systemd passed (LISTEN_FDS) comes first.
 
-    Raises LauncherError, with nothing left open, when one of them cannot be had.
+    ``access``: who may connect to unix sockets. Raises LauncherError, with nothing left
+    open, when one of them cannot be had.
     """
     listeners = _from_systemd(backlog)
     if listeners:
         return listeners
     try:
         for address in addresses:
-            listeners.append(_open(address, backlog))
+            listeners.append(_open(address, backlog, access))
     except OSError as error:
         for listener in listeners:
             listener.close()
@@ -106,11 +122,11 @@ def _from_systemd(backlog: int) -> list[Listener]:
     return [_adopt(_SYSTEMD_FIRST_FD + index, backlog) for index in range(int(count))]
 
 
-def _open(address: BindAddress, backlog: int) -> Listener:
+def _open(address: BindAddress, backlog: int, access: Access) -> Listener:
     if address.kind == "fd":
         return _adopt(address.fd, backlog)
     if address.kind == "unix":
-        return _open_unix(address.path, backlog)
+        return _open_unix(address.path, backlog, access)
     family, _, _, _, target = socket.getaddrinfo(
         address.host or None,
         address.port,
@@ -130,18 +146,15 @@ def _open(address: BindAddress, backlog: int) -> Listener:
         raise
 
 
-def _open_unix(path: str, backlog: int) -> Listener:
+def _open_unix(path: str, backlog: int, access: Access) -> Listener:
     _remove_stale(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    umask = os.umask(0)  # as gunicorn: a proxy is another user; who gets there, the folder says
     try:
-        sock.bind(path)
-        return _listen(sock, backlog, unlink=path)
+        unix_socket.bind(sock, path, access)
+        return _listen(sock, backlog, unlink=path, access=access)
     except BaseException:
         sock.close()
         raise
-    finally:
-        os.umask(umask)
 
 
 def _remove_stale(path: str) -> None:
@@ -169,14 +182,18 @@ def _adopt(fd: int, backlog: int) -> Listener:
 
 
 def _listen(
-    sock: socket.socket, backlog: int, unlink: str | None = None, shared: bool = False
+    sock: socket.socket,
+    backlog: int,
+    unlink: str | None = None,
+    shared: bool = False,
+    access: Access = ALL,
 ) -> Listener:
     if sock.family != socket.AF_UNIX:
         # Inherited by every accepted socket (tcp(7)): no system call per connection.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.listen(backlog)
     sock.setblocking(False)
-    return Listener(sock, unlink, shared)
+    return Listener(sock, unlink, shared, access)
 
 
 def _text(sock: socket.socket) -> str:

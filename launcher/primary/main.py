@@ -21,6 +21,7 @@ from launcher.primary.listeners import open_listeners
 from launcher.primary.meter import Meter
 from launcher.primary.primary import Primary
 from launcher.primary.reactor import Reactor
+from launcher.primary.unix_socket import access_of
 from launcher.primary.verbs import Verbs
 from launcher.settings import Settings, parse_bind
 
@@ -57,7 +58,9 @@ def serve(
 def _serve(settings: Settings, folder: ClusterFolder, on_ready: Ready | None, mark: str) -> int:
     most_connections = min(raise_limit(), _MOST_DESCRIPTORS) - _RESERVED
     _adopt_orphans()
-    listeners = open_listeners(map(parse_bind, settings.bind), settings.backlog)
+    listeners = open_listeners(
+        map(parse_bind, settings.bind), settings.backlog, access_of(settings)
+    )
     reactor = Reactor(on_defect=_tolerant())
     primary = Primary(Terms(settings, mark=mark), listeners, reactor, most_connections)
     if on_ready:

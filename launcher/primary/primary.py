@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 
 from launcher.errors import LauncherError
-from launcher.ipc.messages import Reopen
+from launcher.ipc.messages import Configured, Reopen
 from launcher.logs.folder import POOL
 from launcher.policy.lifecycle import ClusterState, WorkerState
 from launcher.policy.restart import RestartPolicy
@@ -537,6 +537,15 @@ class Primary:
         self._fail_the_start()
 
     # What happens to pools and workers (roster.Events)
+
+    def pool_configured(self, configured: Configured) -> None:
+        """At first start, who may connect to unix sockets is known now."""
+        try:
+            for listener in self.listeners if not self._was_ready else ():
+                listener.admit(*configured)
+        except OSError as error:
+            what = f"gunicorn's user and group cannot own it: {error.strerror}"
+            self._fail(LauncherError(f"cannot listen on {listener.address}: {what}"))
 
     def pool_loaded(self, generation: Generation) -> None:
         """The app is loaded: fork."""

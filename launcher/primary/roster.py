@@ -17,6 +17,7 @@ from typing import Protocol
 from launcher.ipc.channel import Channel, ChannelClosed
 from launcher.ipc.messages import (
     Changed,
+    Configured,
     Cut,
     Exited,
     Failed,
@@ -53,6 +54,9 @@ _Heard = Callable[[Message, list[int]], None]
 
 class Events(Protocol):
     """What can become known about pools and workers."""
+
+    def pool_configured(self, configured: Configured) -> None:
+        """gunicorn's configuration is known."""
 
     def pool_loaded(self, generation: Generation) -> None:
         """The app is loaded; workers can be forked."""
@@ -205,6 +209,8 @@ class Roster:
 
     def _heard_pool(self, generation: Generation, message: Message, descriptors: list[int]) -> None:
         match message:
+            case Configured():
+                self._events.pool_configured(message)
             case Loaded():
                 generation.loaded = True
                 self._events.pool_loaded(generation)
