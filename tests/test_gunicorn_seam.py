@@ -358,11 +358,6 @@ def test_init_process_sets_signals_loads_and_runs_and_a_signal_wakes_the_pipe(he
     ]
 
 
-def test_init_signals_gives_every_signal_of_the_pool_back() -> None:
-    ours = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
-    assert ours <= {*Worker.SIGNALS}
-
-
 @pytest.fixture
 def worker() -> Worker:
     app = OneApp()

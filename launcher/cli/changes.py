@@ -80,7 +80,8 @@ def scale(names: tuple[str, ...], to: str) -> int:
 def signal(names: tuple[str, ...], sent: str) -> int:
     """Send a signal to every worker, once: USR2, SIGUSR2 or 12.
 
-    One that the app does not handle may end the worker, which is then replaced.
+    It is for the app to handle; most do nothing otherwise. A worker that KILL or
+    TERM ends is replaced.
     """
     number = _signal_number(sent)
 

@@ -10,6 +10,7 @@ import select
 import socket
 import sys
 
+from launcher import signals
 from launcher.descriptors import raise_limit
 from launcher.ipc.channel import Channel, ChannelClosed
 from launcher.ipc.messages import Begin, Failed, decode, encode
@@ -19,6 +20,7 @@ from launcher.pool.supported import installed_version, why_not
 
 def main() -> None:
     """Import what the pool needs, wait to be told what to load, and go on with that."""
+    signals.take_over()
     raise_limit()  # we may have been started before the primary did
     channel_fd, *given = map(int, sys.argv[1:])
     channel = Channel(socket.socket(fileno=channel_fd))

@@ -23,6 +23,7 @@ from gunicorn.arbiter import Arbiter as GunicornArbiter
 from gunicorn.workers.base import Worker as GunicornWorker
 from setproctitle import setproctitle
 
+from launcher import signals
 from launcher.ipc.boot import Boot
 from launcher.ipc.channel import Channel, ChannelClosed
 from launcher.ipc.messages import (
@@ -89,13 +90,8 @@ class Arbiter(GunicornArbiter):
     def init_signals(self) -> None:
         """Overridden: signals wake the same wait that the channel does."""
         self._wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        # Ctrl-C and gunicorn's controls are not for us; the primary has its own.
-        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-            signal.signal(number, signal.SIG_IGN)
-        for number in (signal.SIGTERM, signal.SIGQUIT):
-            signal.signal(number, signal.SIG_DFL)
+        signals.set_aside()
 
     def run(self) -> NoReturn:
         """Overridden: gunicorn's wakes once a second and decides; ours waits and obeys."""

@@ -21,6 +21,7 @@ from launcher.primary.listeners import open_listeners
 from launcher.primary.meter import Meter
 from launcher.primary.primary import Primary
 from launcher.primary.reactor import Reactor
+from launcher.primary.signals import heed_signals
 from launcher.primary.unix_socket import access_of
 from launcher.primary.verbs import Verbs
 from launcher.settings import Settings, parse_bind
@@ -67,7 +68,7 @@ def _serve(settings: Settings, folder: ClusterFolder, on_ready: Ready | None, ma
         primary.on_ready = partial(_start_done, primary, on_ready)
     meter = Meter(primary)
     try:
-        primary.heed_signals()
+        heed_signals(primary)
         verbs = Verbs(primary, folder, meter).table()
         control = ControlServer(reactor, folder.bind_control_socket(), verbs)
         folder.write_app_json(settings.to_json())

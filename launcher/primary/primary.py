@@ -77,7 +77,7 @@ class Primary:
         self._killed = False
         self._next_step: Timer | None = None
         self._next_try: Timer | None = None
-        """Of a reload because of a change."""
+        """Of a reload that nobody waits for."""
         self._watch = Watch(self)
 
     # What there is to tell
@@ -135,19 +135,6 @@ class Primary:
 
     # Beginning and end
 
-    def heed_signals(self) -> None:
-        """From now on nobody can end the cluster other than in order."""
-        self.reactor.on_signals(
-            {
-                signal.SIGCHLD: self.roster.reap,
-                signal.SIGTERM: self.stop,
-                signal.SIGHUP: self.stop,
-                signal.SIGINT: self._interrupted,
-                signal.SIGQUIT: self.kill,
-                signal.SIGUSR1: self.reopen_logs,
-            }
-        )
-
     def start(self) -> None:
         """Accept connections and start the first generation."""
         self.traffic.start()
@@ -201,7 +188,8 @@ class Primary:
         self.traffic.close()
         self.roster.close()
 
-    def _interrupted(self) -> None:
+    def interrupt(self) -> None:
+        """Stop; asked once more, end at once."""
         if self._stopping:
             running = sum(worker.row.busy() for worker in self.roster.workers())
             line = f"interrupted again: stopped at once, {running} running requests were cut"
@@ -593,8 +581,12 @@ class Primary:
         """Load the app anew (``--watch``)."""
         if generation is self.current:
             log(f"{path} has changed")
-            if self._next_try is None:
-                self._reload_when_possible()
+            self.reload_soon()
+
+    def reload_soon(self) -> None:
+        """Reload, with nobody who waits for it; once, however often it is asked for meanwhile."""
+        if self._next_try is None and not self._stopping:
+            self._reload_when_possible()
 
     def _reload_when_possible(self) -> None:
         self._next_try = None

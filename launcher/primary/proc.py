@@ -46,6 +46,11 @@ def is_stopped(pid: int) -> bool:
     return _stat(f"/proc/{pid}/stat")[:1] == [b"T"]
 
 
+def has_terminal() -> bool:
+    """Whether this process has a controlling terminal (credentials(7))."""
+    return _stat("/proc/self/stat")[4:5] not in ([], [b"0"])
+
+
 def _stat(path: str) -> list[bytes]:
     """The fields of proc(5), without the first two; empty when it is gone."""
     try:

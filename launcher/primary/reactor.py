@@ -8,7 +8,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 Handler = Callable[[int, int], None]
 """Called with its descriptor and the epoll events on it."""
@@ -95,7 +95,7 @@ class Reactor:
         """Call ``call`` in ``delay`` seconds."""
         return self.call_at(self.clock() + delay, call)
 
-    def on_signals(self, handlers: dict[signal.Signals, Callable[[], object]]) -> None:
+    def on_signals(self, handlers: Mapping[int, Callable[[], object]]) -> None:
         """Call each handler from the loop when its signal came."""
         for number, handler in handlers.items():
             self._signals[number] = handler

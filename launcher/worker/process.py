@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import os
 import select
 import signal
@@ -14,7 +13,7 @@ from types import FrameType
 from gunicorn.workers.base import Worker as GunicornWorker
 from setproctitle import setproctitle
 
-from launcher import current_worker
+from launcher import current_worker, signals
 from launcher.ipc.channel import Channel, ChannelClosed
 from launcher.ipc.messages import Failed, Hello, Message, Ready, Retiring, encode
 from launcher.pool import APP_FAILED
@@ -63,17 +62,20 @@ class Worker(GunicornWorker):
         except LoadError as error:
             self.tell(Failed(error.reason, error.detail))
             sys.exit(APP_FAILED)
+        signals.insist(signal.SIGTERM)
 
     def init_signals(self) -> None:
-        """Overridden: SIGINT is the terminal's, for the primary alone to hear."""
-        super().init_signals()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        # Shows where the threads were when a native library crashes, and when
-        # the primary ends us with SIGABRT because a thread holds the interpreter.
-        # It was enabled in the pool already, which makes enabling it do nothing,
-        # but gunicorn has put its own handler of SIGABRT in the place.
-        faulthandler.disable()
-        faulthandler.enable()
+        """Overridden: gunicorn's takes from the app what it has installed while it was loaded."""
+        signal.set_wakeup_fd(self.PIPE[1], warn_on_full_buffer=False)
+        signals.react(
+            {
+                signal.SIGTERM: self.handle_exit,
+                signal.SIGQUIT: self.handle_quit,
+                signal.SIGUSR1: self.handle_usr1,
+            }
+        )
+        signals.give_back()
+        signals.insist(signal.SIGTERM)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """SIGTERM: leave in an orderly way. The main loop does the rest."""

@@ -110,12 +110,14 @@ def test_reset_zeroes_the_counters(console: Console) -> None:
     assert (status["requests"], status["workers"][0]["requests"]) == (0, 0)
 
 
-@pytest.mark.parametrize("name", ["USR2", "sigusr2", str(int(signal.SIGUSR2))])
-def test_a_signal_reaches_each_worker_once(console: Console, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "preload"),
+    [("USR2", "--preload"), ("sigusr2", "--no-preload"), (str(int(signal.SIGUSR2)), "--preload")],
+)
+def test_a_signal_reaches_each_worker_once(console: Console, name: str, preload: str) -> None:
     console.write("web.py", COUNTING)
-    # gunicorn gives a forked worker fresh handlers: an app's own must be set after that.
     where = {"COUNT": str(console.folder / "count")}
-    console.ok("start", "web:app", "-w", "3", "--no-preload", *PORT, **where)
+    console.ok("start", "web:app", "-w", "3", preload, *PORT, **where)
     assert console.ok("signal", "web", name) == "sent SIGUSR2 to web: 3 workers\n"
     pids = {str(worker["pid"]) for worker in console.online("web")}
     got = eventually(lambda: _lines(console.folder / "count", 3))

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.tools import (
+    WITH_TERMINAL,
     Request,
     ask,
     can_be_bound,
@@ -343,7 +344,7 @@ def test_a_crash_loop_can_be_stopped_in_the_middle_of_its_backoff(
 def test_a_signal_ends_the_cluster_when_what_runs_is_finished(
     start_cluster: StartCluster, number: signal.Signals
 ) -> None:
-    cluster = start_cluster("echo:app", "-w", "2").ready()
+    cluster = start_cluster("echo:app", "-w", "2", prefix=WITH_TERMINAL).ready()
     address, pids = cluster.address, cluster.pids()
     with Request(address, "/sleep/1.0") as running:
         eventually(lambda: any(worker["active"] for worker in cluster.workers()))

@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import struct
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,19 @@ Address = tuple[str, int] | str
 """Of TCP, or the path of a unix socket."""
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+
+_ON_A_TERMINAL = """
+import fcntl, os, sys, termios
+os.setsid()
+master, slave = os.openpty()
+os.set_inheritable(master, True)
+fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+WITH_TERMINAL = (sys.executable, "-c", _ON_A_TERMINAL)
+WITH_NOHUP = (*WITH_TERMINAL, "nohup")
+WITHOUT_TERMINAL = ("setsid",)
+"""Prefixes of a command: what its controlling terminal is, and whether it is to outlive that."""
 
 
 @dataclass(frozen=True)
