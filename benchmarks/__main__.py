@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import resource
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import click
 
-from benchmarks import campaign, machine, peers, progress, scenarios
-from benchmarks.campaign import Results
+from benchmarks import campaign, comparison, machine, peers, progress, scenarios
+from benchmarks.bench import Bench, Scenario
+from benchmarks.campaign import Cell, Results
+from benchmarks.comparison import Comparison
 from benchmarks.peers import Peer
+from benchmarks.postgres import Database
 from benchmarks.report import Run
-from benchmarks.scenarios import Bench, Scenario
 from benchmarks.server import interruptible
-from benchmarks.toolbox import Toolbox, discover, hint
-
-T = TypeVar("T")
+from benchmarks.toolbox import Toolbox, discover, hint, program
 
 QUICK_PEERS = ("ours", "gthread")
-QUICK_SCENARIOS = ("keepalive", "close")
+QUICK_SCENARIOS = ("waits-3ms", "keepalive", "close")
+AGAINST = ("database-0ms", "keepalive", "close")
+"""What is promised to be no dearer than before."""
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -58,10 +60,18 @@ class Keys(click.ParamType[tuple[str, ...], object]):
 @click.option(
     "--scenario",
     multiple=True,
-    type=Keys(list(scenarios.BY_KEY)),
-    help=f"Measure only this: {', '.join(scenarios.BY_KEY)}.",
+    type=Keys([*scenarios.FAMILIES, *scenarios.BY_KEY]),
+    help=f"Measure only this: {', '.join(scenarios.FAMILIES)}, or one of a size: "
+    f"{', '.join(scenarios.BY_SIZE)}.  [default: all but threshold]",
 )
 @click.option("--rounds", type=click.IntRange(1), help="Times to measure all.  [default: 5]")
+@click.option(
+    "--against",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Compare with the launcher of this working copy, in pairs of rounds.  "
+    f"[default scenarios: {', '.join(AGAINST)}]",
+)
+@click.option("--pairs", type=click.IntRange(1), help="Of rounds, with --against.  [default: 15]")
 @click.option("--seconds", type=click.IntRange(1), help="Of each load.  [default: 5]")
 @click.option("--quick", is_flag=True, help="1 round of 2 s, the launcher and gthread alone.")
 @click.option(
@@ -97,6 +107,8 @@ def main(
     only: tuple[tuple[str, ...], ...],
     scenario: tuple[tuple[str, ...], ...],
     rounds: int | None,
+    against: Path | None,
+    pairs: int | None,
     seconds: int | None,
     quick: bool,
     output: Path | None,
@@ -109,61 +121,111 @@ def main(
 
     Nothing is installed: what is missing is left out, and how to get it is said.
     """
+    _check(only, rounds, against, pairs)
     tools = discover(source, python, peers_dir, node_modules)
-    chosen_peers = _chosen(peers.BY_KEY, only, QUICK_PEERS if quick else ())
-    chosen = _chosen(scenarios.BY_KEY, scenario, QUICK_SCENARIOS if quick else ())
-    there = _those_there(tools, chosen_peers)
-    rounds = rounds or (1 if quick else 5)
+    default = ("ours",) if against else QUICK_PEERS if quick else tuple(peers.BY_KEY)
+    there = _those_there(tools, [peers.BY_KEY[key] for key in _names(only) or default])
+    chosen = _chosen(scenario, AGAINST if against else QUICK_SCENARIOS if quick else ())
+    chosen = _of_those_equipped(tools, chosen)
     seconds = seconds or (2 if quick else 5)
     about = machine.describe(tools)
     if about.busy:
         click.echo(f"this machine is busy (load {about.load:.2f}): figures will be off", err=True)
-    results, complete = _measure(tools, there, chosen, rounds, seconds)
-    run = Run(results, chosen, there, about, rounds, seconds)
+    results = Results()
+    run: Run | Comparison
+    if against:
+        pairs = pairs or (1 if quick else 15)
+        contests = [comparison.contest(peer, against) for peer in there]
+        cells = comparison.plan(chosen, contests, pairs)
+        run = Comparison(results, chosen, contests, about, against, pairs, seconds)
+    else:
+        rounds = rounds or (1 if quick else 5)
+        cells = campaign.plan(chosen, there, rounds)
+        run = Run(results, chosen, there, about, rounds, seconds)
+    complete = _measure(tools, cells, seconds, results)
     click.echo(run.text(), nl=False)
-    for path in run.write(output or _results_folder()) if results.samples else ():
+    for path in run.write(output or _results_folder()) if results.any else ():
         click.echo(f"wrote {os.path.relpath(path)}", err=True)
     sys.exit(0 if complete and not results.failures else 1)
 
 
-def _chosen(table: dict[str, T], given: Sequence[Sequence[str]], default: Sequence[str]) -> list[T]:
+def _check(
+    only: Sequence[Sequence[str]], rounds: int | None, against: Path | None, pairs: int | None
+) -> None:
+    """What the options say together."""
+    if against is None and pairs:
+        raise click.UsageError("--pairs goes with --against")
+    if against is None:
+        return
+    if rounds:
+        raise click.UsageError("--against measures --pairs, not --rounds")
+    if not (against / "launcher").is_dir():
+        raise click.UsageError(f"--against: there is no launcher in {against}")
+    if others := [key for key in _names(only) if not peers.BY_KEY[key].ours]:
+        raise click.UsageError(f"--against compares the launcher alone, not {', '.join(others)}")
+
+
+def _names(given: Sequence[Sequence[str]]) -> list[str]:
+    """The peers of an option that may be given several times, in the table's order."""
+    names = {name for part in given for name in part}
+    return [key for key in peers.BY_KEY if key in names]
+
+
+def _chosen(given: Sequence[Sequence[str]], default: Sequence[str]) -> list[Scenario]:
     """In the table's order, whatever the order on the command line."""
-    keys = {key for part in given for key in part} or set(default) or set(table)
-    return [value for key, value in table.items() if key in keys]
+    names = {name for part in given for name in part} or set(default)
+    if not names:
+        return [each for each in scenarios.SCENARIOS if not each.asked_for]
+    return [each for each in scenarios.SCENARIOS if names & {each.key, each.family}]
 
 
 def _those_there(tools: Toolbox, wanted: Sequence[Peer]) -> list[Peer]:
     """The peers that can be measured here; says what the others lack."""
     if tools.missing(("wrk",)):
         raise click.ClickException(f"wrk is missing; to get it: {hint('wrk')}")
-    there = []
-    for peer in wanted:
-        missing = tools.missing(peer.needs)
-        for name in missing:
-            click.echo(f"{peer.title} is left out: no {name}; to get it: {hint(name)}", err=True)
-        if not missing:
-            there.append(peer)
-    return there
+    lacking = {peer: tools.missing(peer.needs) for peer in wanted}
+    for name in dict.fromkeys(name for missing in lacking.values() for name in missing):
+        titles = ", ".join(peer.title for peer, missing in lacking.items() if name in missing)
+        click.echo(f"left out, because there is no {name}: {titles}", err=True)
+        click.echo(f"  to get it: {hint(name)}", err=True)
+    return [peer for peer, missing in lacking.items() if not missing]
 
 
-def _measure(
-    tools: Toolbox, there: Sequence[Peer], chosen: Sequence[Scenario], rounds: int, seconds: int
-) -> tuple[Results, bool]:
-    """All that was found, and whether it was not cut short."""
+def _of_those_equipped(tools: Toolbox, chosen: Sequence[Scenario]) -> list[Scenario]:
+    """The scenarios, each for those peers alone that have what it needs; says what others lack."""
+    said = set()
+    for scenario in chosen:
+        for ours, whose in ((True, "the launcher"), (False, "the others")):
+            for name in tools.missing(scenario.needs, ours):
+                words = (
+                    f"{scenario.family} is left out for {whose}: no {name}; to get it: {hint(name)}"
+                )
+                if words not in said:
+                    click.echo(words, err=True)
+                said.add(words)
+    return [dataclasses.replace(each, applies=_equipped(tools, each)) for each in chosen]
+
+
+def _equipped(tools: Toolbox, scenario: Scenario) -> Callable[[Peer], bool]:
+    return lambda peer: scenario.applies(peer) and not tools.missing(scenario.needs, peer.ours)
+
+
+def _measure(tools: Toolbox, cells: Sequence[Cell], seconds: int, results: Results) -> bool:
+    """Adds all that is found to the results; whether it was not cut short."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    results = Results()
+    postgres = program("postgres")
     with (
         interruptible(),
         tempfile.TemporaryDirectory(prefix="benchmarks-", ignore_cleanup_errors=True) as folder,
+        Database(postgres and postgres.resolve().parent) as database,
     ):
         try:
-            cells = campaign.plan(chosen, there, rounds)
-            progress.follow(Bench(tools, Path(folder), seconds), cells, results)
+            progress.follow(Bench(tools, Path(folder), database, seconds), cells, results)
         except KeyboardInterrupt:
             click.echo("\ninterrupted; this is what there is", err=True)
-            return results, False
-    return results, True
+            return False
+    return True
 
 
 def _results_folder() -> Path:

@@ -95,6 +95,14 @@ def exact_cpu_seconds(pid: int, proc: Path = PROC) -> float:
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
+def threads(process: Stat, proc: Path = PROC) -> int:
+    """How many it has now; 0 when it has just ended."""
+    try:
+        return len(os.listdir(proc / str(process.pid) / "task"))
+    except OSError:
+        return 0
+
+
 def parse_pss(rollup: str) -> int:
     """Bytes of proportional set size in the text of /proc/PID/smaps_rollup."""
     for line in rollup.splitlines():

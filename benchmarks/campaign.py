@@ -7,8 +7,9 @@ import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from benchmarks.bench import Bench, Scenario
+from benchmarks.figures import Figures
 from benchmarks.peers import Peer
-from benchmarks.scenarios import Bench, Figures, Scenario
 from benchmarks.server import ServerError
 
 WORST = frozenset({"errors", "failed"})
@@ -32,6 +33,11 @@ class Results:
 
     def add(self, cell: Cell, figures: Figures) -> None:
         self.samples.setdefault((cell.scenario.key, cell.peer.key), []).append(figures)
+
+    @property
+    def any(self) -> bool:
+        """Whether something was measured."""
+        return any(figures for rounds in self.samples.values() for figures in rounds)
 
     def rounds(self, scenario: str, peer: str) -> list[Figures]:
         """What each round found."""
@@ -74,6 +80,5 @@ def run(
             figures = cell.scenario.measure(bench, cell.peer)
         except (ServerError, ValueError, OSError, subprocess.SubprocessError) as error:
             results.failures.append(f"{cell.scenario.key}, {cell.peer.key}: {error}")
-        else:
-            results.add(cell, figures)
+        results.add(cell, figures or {})  # an entry all the same: it stands for this round
         yield cell, figures

@@ -65,7 +65,7 @@ def rows_of(results: Results, peers: Sequence[Peer]) -> list[Row]:
         keepalive = results.summary("keepalive", peer.key).get("cpu_us")
         close = results.summary("close", peer.key).get("cpu_us")
         if keepalive is not None or close is not None:
-            rows.append(Row(peer.title, peer.key == "ours", keepalive, close))
+            rows.append(Row(peer.name, peer.key == "ours", keepalive, close))
     return sorted(rows, key=lambda row: row.order)
 
 

@@ -69,20 +69,22 @@ class Load:
     """What is asked, and how hard."""
 
     path: str = "/clustered"
+    turns: tuple[str, ...] = ()
+    """Paths that are asked one after the other, again and again, instead of ``path``."""
     headers: tuple[str, ...] = ()
     connections: int = 64
     threads: int = 2
-    every: int = 0
-    """Every so many requests go to ``other``; 0: none."""
-    other: str = ""
+    patience: int = 2
+    """Seconds after which an answer is an error, and is in no percentile."""
 
     def command(self, port: int, seconds: float) -> list[str]:
         """wrk's command line. wrk counts in whole seconds."""
         command = ["wrk", f"-t{self.threads}", f"-c{self.connections}", f"-d{round(seconds)}s"]
+        command.append(f"--timeout={self.patience}s")
         for header in self.headers:
             command += ["-H", header]
         command += ["-s", str(SCRIPT), f"http://127.0.0.1:{port}{self.path}"]
-        return [*command, "--", str(self.every), self.other] if self.other else command
+        return [*command, "--", *self.turns] if self.turns else command
 
 
 def parse(output: str) -> Outcome:

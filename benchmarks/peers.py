@@ -6,9 +6,11 @@ configuration its own documentation gives for that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from benchmarks.toolbox import Toolbox
 
@@ -28,8 +30,8 @@ class Setup:
     app: str = "app:create_app()"
     """As gunicorn names it: module:attribute or module:factory()."""
     workers: int = 2
-    waits: bool = False
-    """The app waits: servers that are at their best with one thread otherwise get 4."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What the app is told."""
 
 
 Command = Callable[[Setup], list[str]]
@@ -50,6 +52,28 @@ class Peer:
     """Whether it replaces a dead worker."""
     deals: bool = False
     """Whether it is ours, with a primary that deals connections."""
+    family: str = ""
+    """Of which server it is a variant that differs in its threads; empty: of none."""
+    rests: bool = True
+    """Whether it is measured where nothing waits."""
+    waits: bool = False
+    """Whether it is measured where every request waits or computes: it has the threads for that."""
+    source: Path | None = None
+    """The working copy it runs from, if not the one that is measured."""
+
+    @property
+    def name(self) -> str:
+        """The server's, without what makes it a variant."""
+        return self.title.partition(",")[0]
+
+    @property
+    def ours(self) -> bool:
+        return self.key.startswith("ours")
+
+    @property
+    def python(self) -> bool:
+        """Whether it runs the Flask app."""
+        return "node" not in self.needs
 
 
 def _ours(*options: str) -> Command:
@@ -83,29 +107,34 @@ def _gunicorn(*options: str) -> Command:
     return command
 
 
-def _uwsgi(setup: Setup) -> list[str]:
-    return [
-        str(setup.tools.peers_python.with_name("uwsgi")),
-        *("--http-socket", f"127.0.0.1:{setup.port}", "--listen", "1024"),
-        *("--master", "--processes", str(setup.workers)),
-        *("--virtualenv", str(setup.tools.peers_python.parent.parent), "--wsgi", setup.app),
-        *("--need-app", "--disable-logging", "--die-on-term"),
-        # It closes after each response but does not say so; a client has to be told.
-        *("--add-header", "Connection: close"),
-        *(("--threads", "4") if setup.waits else ()),
-    ]
+def _uwsgi(*options: str) -> Command:
+    def command(setup: Setup) -> list[str]:
+        return [
+            str(setup.tools.peers_python.with_name("uwsgi")),
+            *("--http-socket", f"127.0.0.1:{setup.port}", "--listen", "1024"),
+            *("--master", "--processes", str(setup.workers)),
+            *("--virtualenv", str(setup.tools.peers_python.parent.parent), "--wsgi", setup.app),
+            *("--need-app", "--disable-logging", "--die-on-term"),
+            # It closes after each response but does not say so; a client has to be told.
+            *("--add-header", "Connection: close"),
+            *options,
+        ]
+
+    return command
 
 
-def _granian(setup: Setup) -> list[str]:
-    factory = setup.app.endswith("()")
-    return [
-        *(str(setup.tools.peers_python), "-m", "granian", "--interface", "wsgi"),
-        *("--host", "127.0.0.1", "--port", str(setup.port), "--workers", str(setup.workers)),
-        *("--no-ws", "--log-level", "warning", "--respawn-failed-workers"),
-        *(("--blocking-threads", "4") if setup.waits else ()),
-        *(("--factory",) if factory else ()),
-        setup.app.removesuffix("()"),
-    ]
+def _granian(*options: str) -> Command:
+    def command(setup: Setup) -> list[str]:
+        return [
+            *(str(setup.tools.peers_python), "-m", "granian", "--interface", "wsgi"),
+            *("--host", "127.0.0.1", "--port", str(setup.port), "--workers", str(setup.workers)),
+            *("--no-ws", "--log-level", "warning", "--respawn-failed-workers"),
+            *options,
+            *(("--factory",) if setup.app.endswith("()") else ()),
+            setup.app.removesuffix("()"),
+        ]
+
+    return command
 
 
 def _bjoern(setup: Setup) -> list[str]:
@@ -141,28 +170,67 @@ def _hang_up(setup: Setup) -> list[str]:  # noqa: ARG001
     return ["SIGHUP"]
 
 
-def _launcher(key: str, title: str, *options: str, deals: bool = True) -> Peer:
-    return Peer(key, title, (), _ours(*options), _our_home, _our_reload, deals=deals)
+def _launcher(key: str, title: str, *options: str, **how: Any) -> Peer:
+    told = {"deals": True, **how}
+    return Peer(key, title, (), _ours(*options), _our_home, _our_reload, **told)
 
 
-def _gunicorn_peer(key: str, *options: str) -> Peer:
-    command = _gunicorn("--worker-class", key, *options)
-    return Peer(key, f"gunicorn {key}", ("flask", "gunicorn"), command, reload=_hang_up)
+def _gunicorn_peer(key: str, kind: str, *options: str, title: str = "", **how: Any) -> Peer:
+    command = _gunicorn("--worker-class", kind, *options)
+    title = title or f"gunicorn {kind}"
+    return Peer(key, title, ("flask", "gunicorn"), command, reload=_hang_up, **how)
 
 
-_EXPRESS = ("node", "express")
+THREADS = ("4", "16", "64")
+"""How many the servers get that have a fixed number, where the app waits: the best one counts."""
+
+
+def _gthreads() -> Iterable[Peer]:
+    """The one with 4 is also the gthread of all other scenarios."""
+    for n in THREADS:
+        key = "gthread" if n == "4" else f"gthread-{n}"
+        title = f"gunicorn gthread, {n} threads"
+        how = {"family": "gthread", "rests": n == "4", "waits": True}
+        yield _gunicorn_peer(key, "gthread", "--threads", n, title=title, **how)
+
+
+def _with_threads(peer: Peer, command: Callable[..., Command], option: str) -> Iterable[Peer]:
+    """Of a server that is at its best with one thread where nothing waits."""
+    for n in THREADS:
+        yield dataclasses.replace(
+            peer,
+            key=f"{peer.key}-{n}",
+            title=f"{peer.title}, {n} threads",
+            command=command(option, n),
+            family=peer.key,
+            rests=False,
+            waits=True,
+        )
+
+
+_NODE = ("node", "express")
+_UWSGI = Peer("uwsgi", "uWSGI", ("flask", "uwsgi"), _uwsgi(), reload=_hang_up)
+_GRANIAN = Peer("granian", "granian", ("flask", "granian"), _granian(), reload=_hang_up)
 
 PEERS = (
-    _launcher("ours", "launcher"),
+    _launcher("ours", "launcher", waits=True),
     _launcher("ours-1thread", "launcher, 1 thread", "--threads", "1"),
+    _launcher("ours-4threads", "launcher, 4 threads", "--threads", "4", rests=False, waits=True),
     _launcher("ours-kernel", "launcher, kernel policy", "--policy", "kernel", deals=False),
     Peer("bjoern", "bjoern", ("flask", "bjoern"), _bjoern, respawns=False),
-    Peer("uwsgi", "uWSGI", ("flask", "uwsgi"), _uwsgi, reload=_hang_up),
-    Peer("node", "Node cluster + Express", _EXPRESS, _node, _node_environment),
-    Peer("pm2", "PM2 + Express", (*_EXPRESS, "pm2"), _pm2, _pm2_environment, _pm2_reload),
-    Peer("granian", "granian", ("flask", "granian"), _granian, reload=_hang_up),
-    _gunicorn_peer("sync"),
-    _gunicorn_peer("gthread", "--threads", "4"),
+    _UWSGI,
+    *_with_threads(_UWSGI, _uwsgi, "--threads"),
+    Peer("node", "Node cluster + Express", _NODE, _node, _node_environment, waits=True),
+    Peer("pm2", "PM2 + Express", (*_NODE, "pm2"), _pm2, _pm2_environment, _pm2_reload, waits=True),
+    _GRANIAN,
+    *_with_threads(_GRANIAN, _granian, "--blocking-threads"),
+    _gunicorn_peer("sync", "sync"),
+    *_gthreads(),
 )
 
 BY_KEY = {peer.key: peer for peer in PEERS}
+
+
+def variants(family: str) -> list[str]:
+    """The keys of a server and of its variants; none where there is no such server."""
+    return [peer.key for peer in PEERS if family in (peer.key, peer.family)]

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 import click
 
 from benchmarks import campaign
+from benchmarks.bench import Bench
 from benchmarks.campaign import Cell, Results
-from benchmarks.scenarios import Bench, Figures
+from benchmarks.figures import Figures
 
 
 def follow(bench: Bench, cells: Sequence[Cell], results: Results) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmarks import chart, marks
+from benchmarks.bench import Scenario
 from benchmarks.campaign import Results
+from benchmarks.figures import Figures, best
 from benchmarks.machine import Machine
 from benchmarks.peers import Peer
-from benchmarks.scenarios import Figures, Scenario
 
 T = TypeVar("T")
 
@@ -29,6 +30,7 @@ COLUMNS = {
     "first_ms": "first ms",
     "all_ms": "all workers ms",
     "full_ms": "ms",
+    "client_us": "client µs",
     "failed_per_kill": "failed per kill",
     "failed_per_reload": "failed per reload",
     "took_ms": "ms each",
@@ -40,6 +42,9 @@ COLUMNS = {
     "rate_1000": "achieved/s",
     "rate_10000": "achieved/s",
 }
+
+RATIOS = {"rate": "rate", "cpu_us": "CPU"}
+"""How a figure is called in the head of a ratio, where several are compared."""
 
 
 def number(value: float | None) -> str:
@@ -66,24 +71,34 @@ def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def scenario_table(results: Results, scenario: Scenario, peers: Sequence[Peer]) -> str:
-    """A line for each peer: medians, and the first figure relative to the references'."""
+    """A line for each peer: medians, and what is compared relative to the references'."""
     measured = {peer: results.summary(scenario.key, peer.key) for peer in peers}
     found = {peer: figures for peer, figures in measured.items() if figures}
     if not found:
         return ""
-    compared = scenario.shows[0]
-    bases = references(found, compared)
+    compared = scenario.compared or scenario.shows[:1]
+    bases = {name: references(found, name) for name in compared}
     headings = [COLUMNS.get(name, name) for name in scenario.shows]
-    rows = [[scenario.title, *headings, *(f"/ {key}" for key in bases)]]
+    for name, values in bases.items():
+        which = f"{RATIOS.get(name, name)} " if len(bases) > 1 else ""
+        headings += [f"{which}/ {family}" for family in values]
+    rows = [[scenario.title, *headings]]
     for peer, figures in found.items():
-        ratios = [f"{figures[compared] / base:.2f}" for base in bases.values()]
+        ratios = [f"{figures[name] / base:.2f}" for name in bases for base in bases[name].values()]
         rows.append([peer.title, *(number(figures.get(n)) for n in scenario.shows), *ratios])
     return table(rows)
 
 
 def references(found: dict[Peer, Figures], name: str) -> dict[str, float]:
-    """The figure of those that others are compared with; a zero is nothing to divide by."""
-    return {p.key: f[name] for p, f in found.items() if p.key in REFERENCES and f.get(name)}
+    """The figure of those that others are compared with: of a server's variants the best.
+
+    A zero is nothing to divide by.
+    """
+    by_family: dict[str, list[float]] = {}
+    for peer, figures in found.items():
+        by_family.setdefault(peer.family or peer.key, []).append(figures.get(name, 0.0))
+    bests = {key: best(name, values) for key, values in by_family.items() if key in REFERENCES}
+    return {key: value for key, value in bests.items() if value}
 
 
 def marks_table(verdicts: Sequence[marks.Verdict]) -> str:

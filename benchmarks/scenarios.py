@@ -1,4 +1,8 @@
-"""What is measured. Each scenario starts a server of its own and gives figures by name."""
+"""What is measured. Each scenario starts a server of its own and gives figures by name.
+
+First the app that waits, which is what most apps are; then what a request costs where nothing
+waits, and what becomes of it when workers are killed or replaced.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +10,16 @@ import contextlib
 import os
 import signal
 import socket
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from benchmarks import accounting, load, probe
-from benchmarks.load import Load, Outcome
-from benchmarks.peers import Peer, Setup
-from benchmarks.server import Server, free_port
+from benchmarks import accounting, load, probe, waiting
+from benchmarks.bench import MIB, WARM_UP, Bench, Scenario, under_load
+from benchmarks.figures import Figures
+from benchmarks.load import Load
+from benchmarks.peers import Peer
+from benchmarks.server import Server
 from benchmarks.strict import StrictClient
-from benchmarks.toolbox import Toolbox
 
-Figures = dict[str, float]
-"""What a scenario found, by name; the names are the keys of the JSON file."""
-
-WARM_UP = 1.0
-MIB = 1 << 20
-
-WAITING_APP = "benchmarks.servers.webapp:create_app()"
 BARE_APP = "benchmarks.servers.webapp:bare"
 
 KILL_EVERY = 0.5
@@ -36,66 +29,6 @@ RELOADS = 3
 
 IDLE = (10, 1_000, 10_000)
 """Open connections at which the primary's work is measured."""
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What every scenario needs: the tools, a folder for everything, and how long to measure."""
-
-    tools: Toolbox
-    folder: Path
-    seconds: float = 5.0
-
-    @contextlib.contextmanager
-    def serve(self, peer: Peer, probe: str = "/clustered", **setup: Any) -> Iterator[Server]:
-        """A running server. ``setup``: what differs from the defaults of `Setup`."""
-        with tempfile.TemporaryDirectory(dir=self.folder, ignore_cleanup_errors=True) as own:
-            told = Setup(self.tools, free_port(), Path(own), **setup)
-            with Server(peer, told, self.folder / "pycache", probe) as server:
-                yield server
-
-
-Measure = Callable[[Bench, Peer], Figures]
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """One thing to measure, and of whom it can be asked."""
-
-    key: str
-    title: str
-    measure: Measure
-    shows: tuple[str, ...]
-    """The figures of its table, in order; the first one is compared."""
-    applies: Callable[[Peer], bool] = lambda _: True
-
-
-def under_load(what: Load, **setup: Any) -> Measure:
-    """Put a load on it: CPU per request, rate, latency, errors, memory afterwards."""
-
-    def measure(bench: Bench, peer: Peer) -> Figures:
-        with bench.serve(peer, **setup) as server:
-            server.wait_for_workers()
-            load.run(what, server.port, WARM_UP)
-            before = server.cpu_seconds()
-            outcome = load.run(what, server.port, bench.seconds)
-            used = server.cpu_seconds() - before
-            return {**figures_of(outcome, used), "pss_mib": server.memory() / MIB}
-
-    return measure
-
-
-def figures_of(outcome: Outcome, cpu_seconds: float) -> Figures:
-    """The figures of one run of wrk."""
-    return {
-        "cpu_us": cpu_seconds * 1e6 / max(outcome.requests, 1),
-        "rate": outcome.rate,
-        "p50_ms": outcome.p50,
-        "p99_ms": outcome.p99,
-        "p999_ms": outcome.p999,
-        "requests": outcome.requests,
-        "errors": outcome.errors.total,
-    }
 
 
 def startup(bench: Bench, peer: Peer) -> Figures:
@@ -231,33 +164,34 @@ def _open_idle(stack: contextlib.ExitStack, port: int, count: int) -> None:
             raise ValueError("an idle connection did not get its answer")
 
 
+def _rests(peer: Peer) -> bool:
+    return peer.rests
+
+
 def _respawns(peer: Peer) -> bool:
-    return peer.respawns
+    return peer.rests and peer.respawns
 
 
 def _reloads(peer: Peer) -> bool:
-    return peer.reload is not None
+    return peer.rests and peer.reload is not None
 
 
 def _deals(peer: Peer) -> bool:
-    return peer.deals
+    return peer.rests and peer.deals
 
 
 _LOAD = ("cpu_us", "rate", "p50_ms", "p99_ms", "p999_ms", "pss_mib", "errors")
 _PRIMARY = ("per_second", *(f"{what}_{idle}" for what in ("cost_us", "rate") for idle in IDLE))
 
 SCENARIOS = (
-    Scenario("keepalive", "Keep-alive", under_load(Load()), _LOAD),
-    Scenario("close", "Connection per request", under_load(Load(headers=load.CLOSE)), _LOAD),
-    Scenario("browser", "Browser's head", under_load(Load(headers=load.BROWSER)), _LOAD),
+    *waiting.SCENARIOS,
+    Scenario("keepalive", "Keep-alive", under_load(Load()), _LOAD, _rests),
     Scenario(
-        "mixed",
-        "1 in 10 waits 50 ms",
-        under_load(Load(every=10, other="/slow"), app=WAITING_APP, waits=True),
-        _LOAD,
+        "close", "Connection per request", under_load(Load(headers=load.CLOSE)), _LOAD, _rests
     ),
-    Scenario("startup", "Spawn to first response", startup, ("first_ms", "all_ms")),
-    Scenario("memory", "4 workers", memory, ("pss_mib", "processes")),
+    Scenario("browser", "Browser's head", under_load(Load(headers=load.BROWSER)), _LOAD, _rests),
+    Scenario("startup", "Spawn to first response", startup, ("first_ms", "all_ms"), _rests),
+    Scenario("memory", "4 workers", memory, ("pss_mib", "processes"), _rests),
     Scenario("recovery", "Kill to full strength", recovery, ("full_ms",), _respawns),
     Scenario(
         "kills",
@@ -277,3 +211,9 @@ SCENARIOS = (
 )
 
 BY_KEY = {scenario.key: scenario for scenario in SCENARIOS}
+
+FAMILIES = tuple(dict.fromkeys(scenario.family for scenario in SCENARIOS))
+"""Each name means all of its sizes."""
+
+BY_SIZE = tuple(key for key in BY_KEY if key not in FAMILIES)
+"""The keys of those that there are in several sizes."""

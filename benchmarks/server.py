@@ -37,8 +37,11 @@ class ServerError(Exception):
 class Server:
     """A running server. A context manager: nothing it started is left behind."""
 
-    def __init__(self, peer: Peer, setup: Setup, pycache: Path, probe: str = "/clustered") -> None:
-        """``probe``: the path whose first 200 means that it has started."""
+    def __init__(self, peer: Peer, setup: Setup, common: Path, probe: str = "/clustered") -> None:
+        """``common``: a folder that all servers of a run share.
+
+        ``probe``: the path whose first 200 means that it has started.
+        """
         self.peer = peer
         self.setup = setup
         self.startup = 0.0
@@ -46,8 +49,9 @@ class Server:
         self._probe = probe
         self._log = setup.folder / "log"
         self.environment = {
-            **server_environment(setup.tools, pycache),
+            **server_environment(setup.tools, common),
             **peer.environment(setup),
+            **setup.environment,
         }
         self._seen: dict[int, Stat] = {}
 
@@ -62,7 +66,7 @@ class Server:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_end_with_parent,
+                preexec_fn=end_with_parent,
             )
         try:
             self._wait_for_first_response(begun)
@@ -173,9 +177,9 @@ def _still(known: Stat) -> bool:
     return now is not None and now.alive and now.started == known.started
 
 
-def _end_with_parent() -> None:
-    """In the child, before exec: it gets TERM when this process dies without a chance to say so."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def end_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
+    """In the child, before exec: its signal when this process dies without a chance to say so."""
+    _libc.prctl(_PR_SET_PDEATHSIG, number)
 
 
 def free_port() -> int:

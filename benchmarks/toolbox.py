@@ -12,9 +12,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 
-PIP_NAMES = ("flask", "gunicorn", "gunicorn_h1c", "httptools", "uwsgi", "granian", "bjoern")
+PIP_NAMES = (
+    *("flask", "gunicorn", "gunicorn_h1c", "httptools", "uwsgi", "granian", "bjoern"),
+    *("sqlalchemy", "psycopg"),
+)
 NPM_NAMES = ("express", "pm2")
-PROGRAMS = ("wrk", "node", "taskset")
+PROGRAMS = ("wrk", "node", "taskset", "postgres")
+
+POSTGRES = Path("/usr/lib/postgresql")
+"""Where Debian has PostgreSQL, in a folder for each version, and none of it on PATH."""
 
 HINTS = {
     "wrk": "apt-get install wrk",
@@ -24,6 +30,9 @@ HINTS = {
     "pm2": "npm install pm2  (in a folder of your choice: --node-modules FOLDER)",
     "bjoern": "apt-get install libev-dev && pip install bjoern  (in the venv of --peers-dir)",
     "flask": "pip install -r requirements.txt  (in the venv of --peers-dir)",
+    "postgres": "apt-get install postgresql",
+    "psycopg": "pip install 'psycopg[binary]'  (in the venvs of --python and --peers-dir)",
+    "sqlalchemy": "pip install sqlalchemy  (in the venvs of --python and --peers-dir)",
 }
 
 _ASK_VERSIONS = """
@@ -54,9 +63,12 @@ class Toolbox:
     versions: dict[str, str] = field(default_factory=dict)
     """Versions in the environment of ``peers_python``, of node modules and programs."""
 
-    def missing(self, needs: tuple[str, ...]) -> list[str]:
-        """Those of ``needs`` that are not there."""
-        return [name for name in needs if name not in self.versions]
+    def missing(self, needs: tuple[str, ...], ours: bool = False) -> list[str]:
+        """Those of ``needs`` that are not there; packages in the launcher's environment if ours."""
+        there = set(self.versions)
+        if ours:
+            there = (there - set(PIP_NAMES)) | set(self.ours)
+        return [name for name in needs if name not in there]
 
 
 def hint(name: str) -> str:
@@ -126,9 +138,19 @@ def program_versions() -> dict[str, str]:
     flags = {"wrk": "-v"}
     found = {}
     for name in PROGRAMS:
-        if path := shutil.which(name):
-            found[name] = _first_line([path, flags.get(name, "--version")])
+        if path := program(name):
+            found[name] = _first_line([str(path), flags.get(name, "--version")])
     return found
+
+
+def program(name: str) -> Path | None:
+    """Where it is. Of several versions of PostgreSQL the newest."""
+    if found := shutil.which(name):
+        return Path(found)
+    if name == "postgres":
+        versions = [path for path in POSTGRES.glob("*/bin/postgres") if path.is_file()]
+        return max(versions, key=lambda path: float(path.parts[-3]), default=None)
+    return None
 
 
 def _first_line(command: list[str]) -> str:
@@ -137,20 +159,31 @@ def _first_line(command: list[str]) -> str:
     return line.partition(" Copyright")[0]
 
 
-def server_environment(tools: Toolbox, pycache: Path) -> dict[str, str]:
+def server_environment(tools: Toolbox, common: Path) -> dict[str, str]:
     """Every server's: nothing that would configure one of them by chance.
 
-    Bytecode is kept in ``pycache``, also where this process may write none: a server
+    Bytecode is kept in ``common``, also where this process may write none: a server
     that compiles its modules at every start would look slower than it is.
     """
-    ours = ("LAUNCHER_", "GUNICORN_", "GRANIAN_", "UWSGI_", "PM2_", "NODE_", "PYTHON")
+    ours = ("LAUNCHER_", "GUNICORN_", "GRANIAN_", "UWSGI_", "PM2_", "NODE_", "PYTHON", "PG")
     plain = {"PORT", "WEB_CONCURRENCY", "NOTIFY_SOCKET", "LISTEN_FDS"}
     kept = {k: v for k, v in os.environ.items() if not k.startswith(ours) and k not in plain}
     return {
         **kept,
-        # ROOT for benchmarks.servers, should the other copy not have it.
-        "PYTHONPATH": os.pathsep.join(map(str, dict.fromkeys((tools.source, ROOT)))),
-        "PYTHONPYCACHEPREFIX": str(pycache),
+        "PYTHONPATH": os.pathsep.join(map(str, (_own_apps(common), tools.source))),
+        "PYTHONPYCACHEPREFIX": str(common / "pycache"),
         "NODE_PATH": str(tools.node_modules),
         "NODE_ENV": "production",
     }
+
+
+def _own_apps(common: Path) -> Path:
+    """A folder with nothing but this package, for its apps.
+
+    It comes before the working copy that is measured: that one's apps may be older ones.
+    """
+    folder = common / "path"
+    if not folder.is_dir():
+        folder.mkdir()
+        (folder / "benchmarks").symlink_to(ROOT / "benchmarks")
+    return folder

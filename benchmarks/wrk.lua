@@ -1,24 +1,21 @@
 -- Says at the end, in one line of JSON, what happened. `benchmarks/load.py` reads it.
--- Optional arguments: how many requests in a row go to the first path, then the other path.
+-- Optional arguments: paths that are asked in turn.
 
-local every, other = 0, nil
+local requests = {}
 local counter = 0
-local first, second
 
 function init(args)
-  every, other = tonumber(args[1]) or 0, args[2]
-  if other then
-    first, second = wrk.format(), wrk.format(nil, other)
+  if #args > 0 then
+    for i, path in ipairs(args) do requests[i] = wrk.format(nil, path) end
     -- Defined only when wanted: wrk asks Lua for every request then.
     request = function()
-      counter = counter + 1
-      if counter % every == 0 then return second end
-      return first
+      counter = counter % #requests + 1
+      return requests[counter]
     end
   end
 end
 
-function done(summary, latency, requests)
+function done(summary, latency)
   local e = summary.errors
   io.write(string.format(
     '\nJSON {"requests": %d, "duration_us": %d, "bytes": %d, "p50_us": %d, "p90_us": %d, ' ..

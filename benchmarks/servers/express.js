@@ -1,11 +1,10 @@
-// The reference app's routes, as an Express developer would write them.
+// The reference app's routes and one that waits, as an Express developer would write them.
 // Run by cluster.js, or by PM2 in cluster mode.
 "use strict";
 
 const cluster = require("node:cluster");
 const express = require("express");
 
-const PAUSE = 50;
 const id = cluster.worker ? cluster.worker.id : 0;
 const app = express();
 
@@ -13,8 +12,8 @@ app.get("/clustered", (req, res) => {
   res.type("text").send(`Running on worker with id #${id}`);
 });
 
-app.get("/slow", (req, res) => {
-  setTimeout(() => res.type("text").send("slept"), PAUSE);
+app.get("/wait/:milliseconds", (req, res) => {
+  setTimeout(() => res.type("text").send("waited"), Number(req.params.milliseconds));
 });
 
 app.get("/whoami", (req, res) => {
