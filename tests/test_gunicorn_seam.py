@@ -705,10 +705,18 @@ def test_an_application_loads_its_settings_when_it_is_made_and_the_app_once() ->
     assert (app.wsgi(), app.wsgi()) == (1, 1)
 
 
-@pytest.mark.parametrize("key", _ours(Settings(access_log=True)))
+OURS = _ours(Settings(access_log=True), ["127.0.0.1:3000", "[::1]:3000", "unix:/run/web.sock"])
+
+
+@pytest.mark.parametrize("key", OURS)
 def test_every_setting_of_ours_exists_and_takes_our_value(key: str) -> None:
     cfg = config()
-    cfg.set(key, _ours(Settings(access_log=True))[key])
+    cfg.set(key, OURS[key])
+
+
+def test_the_addresses_are_what_hooks_read_them_as() -> None:
+    cfg = config(bind=OURS["bind"])
+    assert cfg.address == [("127.0.0.1", 3000), ("::1", 3000), "/run/web.sock"]
 
 
 def test_a_worker_class_can_be_named_by_its_path() -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
+import math
 import os
-import runpy
 import sys
-import traceback
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
@@ -15,43 +13,26 @@ from gunicorn.config import Config
 from gunicorn.errors import AppImportError
 from gunicorn.util import import_app
 
-import launcher
 from launcher.errors import LauncherError
 from launcher.ipc.boot import Boot
-from launcher.ipc.messages import shortened
+from launcher.pool.gunicorn_config import configure
+from launcher.pool.load_error import LoadError, app_traceback
 from launcher.pool.logger import Logger
 from launcher.settings import Settings
 
-_NOT_OF_THE_FILE = frozenset(
-    {"bind", "backlog", "daemon", "keepalive", "max_requests", "pidfile", "reload", "wsgi_app"}
-)
-"""gunicorn's settings that mean nothing in its configuration file here; and so do those
-that `_ours` overrides."""
-
-_OURS = (os.path.dirname(launcher.__file__), os.path.dirname(os.path.dirname(traceback.__file__)))
-
-
-class LoadError(Exception):
-    """The app, or gunicorn's configuration, cannot be loaded.
-
-    ``reason`` is one line; ``detail`` is the traceback of the app's own frames.
-    """
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(reason)
-        self.reason = shortened(reason, 1_000)
-        self.detail = shortened(detail, 50_000)
-
 
 class Application(BaseApplication):
-    """gunicorn's view of the app: the configuration and the callable."""
+    """gunicorn's view of the app: the configuration and the callable.
+
+    ``notices`` gets lines about settings of gunicorn's that have no effect, also
+    when the rest of it cannot be loaded: they may tell why.
+    """
 
     cfg: Config
 
-    def __init__(self, boot: Boot) -> None:
+    def __init__(self, boot: Boot, notices: list[str]) -> None:
         self.boot = boot
-        self.unused: list[str] = []
-        """What the user's gunicorn.conf.py sets in vain."""
+        self._notices = notices
         super().__init__(prog="launcher")
 
     def do_load_config(self) -> None:
@@ -60,16 +41,17 @@ class Application(BaseApplication):
         self.load_config()
 
     def load_config(self) -> None:
-        """gunicorn's defaults < the user's gunicorn.conf.py < what is ours to set."""
+        """gunicorn's defaults < its file < its variable < what is ours to set."""
         settings = self.boot.settings
         _enter(settings.chdir)
         if settings.env_file:
             os.environ.update(_read_env_file(settings.env_file))
         if settings.config:
             os.environ.update(_read_config(settings.config, settings.name))
-        if settings.gunicorn_config:
-            self._load_file(settings.gunicorn_config)
-        for key, value in _ours(settings).items():
+        ours = _ours(settings, self.boot.addresses)
+        told = "app" in settings.sources
+        self._notices += configure(self.cfg, settings.gunicorn_config, ours, told)
+        for key, value in ours.items():
             self.cfg.set(key, value)
         folders = (self.cfg.pythonpath or "").split(",")
         sys.path[:0] = [os.path.abspath(folder) for folder in folders if folder]
@@ -89,27 +71,8 @@ class Application(BaseApplication):
         except ModuleNotFoundError as error:
             raise LoadError(*_module_not_found(name, self.boot.settings.chdir, error)) from None
         except BaseException as error:
-            summary = traceback.format_exception_only(error)[-1].strip()
-            raise LoadError(f"cannot load {name!r}: {summary}", app_traceback(error)) from None
+            raise LoadError.over(f"cannot load {name!r}", error) from None
         return _wsgi_app(name, app)
-
-    def _load_file(self, path: str) -> None:
-        try:
-            values = _values_of(path)
-        except BaseException as error:
-            summary = traceback.format_exception_only(error)[-1].strip()
-            raise LoadError(f"cannot load {path}: {summary}", app_traceback(error)) from None
-        ours = _NOT_OF_THE_FILE | _ours(self.boot.settings).keys()
-        for key, value in values.items():
-            if key not in self.cfg.settings:
-                continue
-            if key in ours:
-                self.unused.append(key)
-                continue
-            try:
-                self.cfg.set(key, value)
-            except Exception as error:
-                raise LoadError(f"{path}: {key} = {value!r}: {error}") from None
 
 
 def _wsgi_app(name: str, app: Any) -> Any:
@@ -128,12 +91,6 @@ def _wsgi_app(name: str, app: Any) -> Any:
             f" if it makes the app, write '{name}()'"
         ) from None
     return app
-
-
-def _values_of(path: str) -> dict[str, Any]:
-    if path.startswith("python:"):
-        return vars(importlib.import_module(path.removeprefix("python:")))
-    return runpy.run_path(path)
 
 
 def _read_config(path: str, name: str) -> dict[str, str]:
@@ -165,18 +122,24 @@ def _enter(folder: str) -> None:
         raise LoadError(f"cannot enter {folder}: {error.strerror}") from None
 
 
-def _ours(settings: Settings) -> dict[str, Any]:
+def _ours(settings: Settings, addresses: list[str]) -> dict[str, Any]:
+    """What the launcher decides, as gunicorn, its hooks and the app are to see it."""
     values: dict[str, Any] = {
-        # What the primary decides is not gunicorn's to decide.
         "worker_class": "launcher.worker.process.Worker",
         "logger_class": Logger,
-        "workers": settings.wanted,
-        "timeout": 0,
         # Shared per user, and stolen by the second instance.
         "control_socket_disable": True,
+        # The one that waits for what is missing; the one in C does not.
+        "http_parser": "python",
+        "bind": addresses,
+        "backlog": settings.backlog,
+        "workers": settings.wanted,
         "threads": settings.threads,
+        "max_requests": settings.max_requests,
+        "timeout": _whole_seconds(settings.timeout),
+        "graceful_timeout": _whole_seconds(settings.graceful_timeout),
+        "keepalive": _whole_seconds(settings.keepalive),
         "preload_app": settings.preload,
-        "graceful_timeout": int(settings.graceful_timeout),
         "proc_name": settings.name,
         "limit_request_line": settings.limit_request_line,
         "limit_request_fields": settings.limit_request_fields,
@@ -190,30 +153,13 @@ def _ours(settings: Settings) -> dict[str, Any]:
     return values
 
 
+def _whole_seconds(seconds: float) -> int:
+    """gunicorn knows no other; 0 keeps its meaning."""
+    return math.ceil(seconds)
+
+
 def _module_not_found(name: str, folder: str, error: ModuleNotFoundError) -> tuple[str, str]:
     module = name.split(":")[0]
     if error.name and (module == error.name or module.startswith(f"{error.name}.")):
         return f"cannot load {name!r}: there is no module {error.name!r} in {folder}", ""
     return f"cannot load {name!r}: {error}", app_traceback(error)
-
-
-def app_traceback(error: BaseException) -> str:
-    """The traceback of ``error`` without the frames that lead to the app."""
-    trace = traceback.TracebackException.from_exception(error)
-    pending: list[traceback.TracebackException | None] = [trace]
-    while pending:
-        part = pending.pop()
-        if part:
-            frames = [frame for frame in part.stack if not _leads_to_the_app(frame.filename)]
-            part.stack = traceback.StackSummary.from_list(frames)
-            pending += [part.__cause__, part.__context__]
-    return "".join(trace.format())
-
-
-def _leads_to_the_app(filename: str) -> bool:
-    return (
-        filename.startswith(("<frozen ", _OURS[0]))
-        or f"{os.sep}gunicorn{os.sep}" in filename
-        or filename == runpy.__file__
-        or filename.endswith(f"importlib{os.sep}__init__.py")
-    )

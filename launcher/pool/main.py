@@ -21,9 +21,10 @@ from launcher.logs.files import Limits
 from launcher.logs.folder import POOL
 from launcher.logs.streams import FileOutput, Output
 from launcher.pool import APP_FAILED
-from launcher.pool.application import Application, LoadError
+from launcher.pool.application import Application
 from launcher.pool.arbiter import Arbiter
 from launcher.pool.fork_safety import open_sockets, why_not_to_fork
+from launcher.pool.load_error import LoadError
 from launcher.pool.source_watch import SourceWatch
 
 _STDERR = 2
@@ -45,16 +46,18 @@ def run(channel: Channel, descriptors: list[int], started_over: bool) -> NoRetur
     output = _output(boot, *descriptors[2:])
     # Before the app is loaded: what changes meanwhile may have been read already.
     sources = SourceWatch(boot.settings.chdir) if boot.settings.watch else None
+    notices: list[str] = []
+    failure = None
     try:
         with _ended_with(channel):
-            application, unfit = _load(boot)
+            application, unfit = _load(boot, notices)
     except LoadError as error:
-        channel.send(encode(Failed(error.reason, error.detail)))
+        failure = Failed(error.reason, error.detail)
+    for notice in [] if started_over else notices:
+        channel.send(encode(Notice(notice)))
+    if failure:
+        channel.send(encode(failure))
         sys.exit(APP_FAILED)
-    if application.unused and not started_over:
-        names = ", ".join(sorted(application.unused))
-        file = boot.settings.gunicorn_config
-        channel.send(encode(Notice(f"{file}: not used here, see the options: {names}")))
     if unfit:
         channel.send(encode(Notice(f"each worker loads the app for itself: {unfit}")))
         _start_over([channel.fd, *descriptors], environment)
@@ -92,12 +95,15 @@ def _output(boot: Boot, logs: int | None = None) -> Output:
     return FileOutput(logs, POOL, limits)
 
 
-def _load(boot: Boot) -> tuple[Application, str | None]:
-    """Load the app, unless the workers are to; also why it must not be forked, if so."""
+def _load(boot: Boot, notices: list[str]) -> tuple[Application, str | None]:
+    """Load the app, unless the workers are to; also why it must not be forked, if so.
+
+    ``notices`` as of `Application`. Raises LoadError.
+    """
     # Where -m found this package; the app's own folder takes its place.
     sys.path[0] = boot.settings.chdir
     known = open_sockets()
-    application = Application(boot)
+    application = Application(boot, notices)
     if application.cfg.preload_app:
         application.wsgi()
         return application, why_not_to_fork(known)

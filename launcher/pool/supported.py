@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 OLDEST = (27, 0, 1)
-"""In 27.0.1 the parser got the rules that are relied on here."""
+"""The oldest that all tests have run with."""
 
 BELOW = (28,)
 """What comes next may have other internals; ``tests/test_gunicorn_seam.py`` tells."""

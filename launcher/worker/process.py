@@ -17,7 +17,7 @@ from launcher import current_worker, signals
 from launcher.ipc.channel import Channel, ChannelClosed
 from launcher.ipc.messages import Failed, Hello, Message, Ready, Retiring, encode
 from launcher.pool import APP_FAILED
-from launcher.pool.application import LoadError
+from launcher.pool.load_error import LoadError
 from launcher.worker import forked
 from launcher.worker.crew import Crew
 from launcher.worker.orders import Orders

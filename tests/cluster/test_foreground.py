@@ -513,7 +513,8 @@ def test_what_a_gunicorn_config_sets_in_vain_is_said(
     options = ("--chdir", str(tmp_path), "--gunicorn-config", str(config), "-w", "1")
     path = os.pathsep.join(map(str, (ROOT, APPS)))
     cluster = start_cluster("inner:app", *options, PYTHONPATH=path).ready()
-    assert f"{config}: not used here, see the options: bind, timeout, workers\n" in cluster.log
+    named = "bind (see --bind), timeout (see --timeout), workers (see --workers)"
+    assert f"{config}: not used here: {named}\n" in cluster.log
     assert ask(cluster.address) == 1
 
 
