@@ -16,6 +16,7 @@ import logging
 import os
 import signal
 import socket
+import types
 from collections.abc import Callable
 from datetime import timedelta
 from importlib.metadata import version
@@ -86,6 +87,10 @@ OVERRIDDEN = {
     },
     launcher.worker.response.Response: {
         "__init__": "(self, req, sock, cfg)",
+        "start_response": "(self, status, headers, exc_info=None)",
+        "_response_omits_body": "(method, status)",
+        "_response_forbids_content_length": "(status)",
+        "write": "(self, arg)",
         "process_headers": "(self, headers)",
         "send_headers": "(self)",
         "_emit_body": "(self, data)",
@@ -119,6 +124,7 @@ CALLED: list[tuple[Callable[..., Any], str]] = [
     (Unreader.read, "(self, size=None, read_ahead=None)"),
     (Body.__init__, "(self, reader)"),
     (Body.read, "(self, size=None)"),
+    (Body.readline, "(self, size=None)"),
     (LengthReader.__init__, "(self, unreader, length)"),
     (Logger.access, "(self, resp, req, environ, request_time)"),
 ]
@@ -127,7 +133,8 @@ CALLED: list[tuple[Callable[..., Any], str]] = [
 def overridden(kind: type[Any]) -> dict[str, str]:
     """The methods of gunicorn's that a class of ours replaces, as gunicorn defines them."""
     base = kind.__mro__[1]
-    names = [name for name, value in vars(kind).items() if inspect.isfunction(value)]
+    methods = (staticmethod, types.FunctionType)
+    names = [name for name, value in vars(kind).items() if isinstance(value, methods)]
     return {
         name: str(inspect.signature(getattr(base, name)))
         for name in names

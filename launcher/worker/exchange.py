@@ -67,6 +67,7 @@ class Exchange:
             if self._access and answered and response is not None:
                 self._access.answered(conn, response, environ, started)
             self._after(request, environ, response)
+        self.check_length(request, response)
         return not response.should_close() and not response.short()
 
     def refuse(
@@ -83,6 +84,11 @@ class Exchange:
         if self._access:
             self._access.refused(conn, request, page, started)
         conn.send(page)
+
+    def check_length(self, request: Any, response: Response) -> None:
+        """Tell of an app that sent more or less than it had announced, as PEP 3333 asks."""
+        if complaint := response.complaint():
+            self._worker.log.warning("%s %s: %s", request.method, request.uri, complaint)
 
     def timed_out(self, conn: Connection, method: str, path: str, seconds: float) -> None:
         """The client of a request that still runs was told that it took too long."""
@@ -120,8 +126,7 @@ class Exchange:
                 if isinstance(pieces, environ["wsgi.file_wrapper"]):
                     response.write_file(pieces)
                 else:
-                    for piece in pieces:
-                        response.write(piece)
+                    response.write_pieces(pieces)
                 response.close()
             finally:
                 if hasattr(pieces, "close"):

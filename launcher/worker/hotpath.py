@@ -32,7 +32,7 @@ from launcher.worker.connection import Broken
 from launcher.worker.exchange import SAFE_METHODS
 from launcher.worker.input import Input
 from launcher.worker.request import HOST_RE
-from launcher.worker.response import Abandoned, Response, early_hints
+from launcher.worker.response import Abandoned, Response, early_hints, number_of
 
 if TYPE_CHECKING:
     from launcher.ipc.scoreboard import Notepad
@@ -61,8 +61,11 @@ and those that the configuration gives a meaning (``secure_scheme_headers``)."""
 
 _NO_BODY_METHODS = frozenset({"HEAD", "CONNECT"})
 
-_PLAIN_STATUS = re.compile(r"(?!204|304)[2-5][0-9]{2} [ \t\x21-\x7e\x80-\xff]*")
+_PLAIN_STATUS = re.compile(r"(?!20[45]|304)[2-5][0-9]{2} [ \t\x21-\x7e\x80-\xff]*")
 """gunicorn's STATUS_RE, less those that have no body or no space behind them."""
+
+_UNCOUNTED = -2
+"""Instead of a body's length: the app has not said it. The server may (PEP 3333)."""
 
 _Head = tuple[bytes, int]
 
@@ -171,7 +174,10 @@ class HotPath:
             return self._exchange.failed(conn, request, begun, error)
 
     def response_head(self, status: str, headers: list[tuple[str, str]]) -> _Head | None:
-        """A plain response's fields as bytes, and the length of its body; None: not plain."""
+        """A plain response's fields as bytes, and the length of its body; None: not plain.
+
+        Without a length (`_UNCOUNTED`) the fields lack the line that ends them.
+        """
         if type(headers) is not list:  # looking at it might use it up
             return None
         try:
@@ -198,6 +204,10 @@ class HotPath:
         if closes:
             response.force_close()
         return response
+
+    def check_length(self, response: Response) -> None:
+        """As `Exchange.check_length`."""
+        self._exchange.check_length(response.req, response)
 
     def _date_anew(self, now: int) -> None:
         date = time.time()
@@ -278,9 +288,9 @@ class HotPath:
             if line is None:
                 return None
             lines.append(line)
-        if length < 0:
-            return None
-        head = b"".join((*lines, b"\r\n")), length
+        head = (b"".join(lines), _UNCOUNTED)
+        if length >= 0:
+            head = (head[0] + b"\r\n", length)
         size = len(status) + sum(len(name) + len(value) for name, value in headers)
         _remember(self._response_heads, (status, *headers), head, size)
         return head
@@ -348,7 +358,8 @@ class _PlainResponse:
         self._given: tuple[str, list[tuple[str, str]]] | None = None
         self._head = b""
         self.length = -1
-        """Bytes of the body that would complete it; -1 when it is not plain, or sent."""
+        """Bytes of the body that would complete it; negative when it is not known or not
+        plain, or sent."""
         self.closes = closes
         self._hold = hold
         self.sent = False
@@ -368,6 +379,16 @@ class _PlainResponse:
                 return self._write
         write: Callable[[bytes], None] = self.fall_back().start_response(status, headers, exc_info)
         return write
+
+    def count(self, piece: bytes) -> None:
+        """As `Response.count`."""
+        if self.reference:
+            self.reference.count(piece)
+        elif self.length == _UNCOUNTED and self._given and type(piece) is bytes:
+            self.length = len(piece)
+            self._head += b"Content-Length: %d\r\n\r\n" % self.length
+            status, headers = self._given
+            self._given = status, [*headers, ("Content-Length", str(self.length))]
 
     def send(self, body: bytes) -> None:
         """Send the whole response, or hold it."""
@@ -400,6 +421,14 @@ class _PlainResponse:
                 self.reference.mark_sent()
         return self.reference
 
+    def ends_well(self) -> bool:
+        """Whether the connection can have another request. The app is done."""
+        reference = self.reference
+        if reference is None:
+            return not self.closes
+        self._hot.check_length(reference)
+        return not (self.closes or reference.should_close() or reference.short())
+
     def early_hints(self, headers: list[tuple[str, str]]) -> None:
         """``wsgi.early_hints``, as gunicorn has it."""
         early_hints(self.fall_back(), self._conn)(headers)
@@ -413,18 +442,21 @@ def _send(pieces: Iterable[bytes], response: _PlainResponse) -> bool:
     if isinstance(pieces, FileWrapper):
         response.fall_back().write_file(pieces)
     else:
+        number = number_of(pieces) if response.length < 0 else -1
+        if number == 0:
+            response.count(b"")
         for piece in pieces:
+            if number == 1:
+                response.count(piece)
             if type(piece) is bytes and len(piece) == response.length:
                 response.send(piece)
             else:
                 response.fall_back().write(piece)
     if response.length == 0:
         response.send(b"")
-    if response.sent:
-        return not response.closes
-    reference = response.fall_back()
-    reference.close()
-    return not (reference.should_close() or reference.short())
+    if not response.sent:
+        response.fall_back().close()
+    return response.ends_well()
 
 
 def _has_hooks(cfg: Any) -> bool:

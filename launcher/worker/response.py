@@ -11,7 +11,7 @@ import io
 import os
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from gunicorn import util
@@ -31,6 +31,8 @@ MOST_UNSENT = 1 << 30
 STALLED = 30.0
 """Seconds after which a client that takes nothing at all of a stream is given up."""
 
+_SWITCHING_PROTOCOLS, _RESET_CONTENT = 101, 205
+
 _LOOK = 1.0
 """Seconds between two notes that it is the client that takes its time, not the app."""
 
@@ -49,26 +51,77 @@ class Response(GunicornResponse):
         self._collected: list[bytes] = []
         self._start = conn.written
         self._ended = False
+        self._excess = False
+        """Whether the app has given more than it announced."""
+
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> Callable[[bytes], None]:
+        """As gunicorn's, for what HTTP allows as the final response to this request.
+
+        Raises ValueError for another status (RFC 9110 section 15): its response would
+        be taken for an interim one, and the next for its. What was refused is not
+        the response, even when the app goes on as if nothing had been.
+        """
+        begins = exc_info is not None or self.status is None
+        try:
+            write: Callable[[bytes], None] = super().start_response(status, headers, exc_info)
+            self._check_status()
+        except BaseException:
+            if begins and not self.headers_sent:
+                self.status = None
+            raise
+        return write
+
+    def _check_status(self) -> None:
+        code = self.status_code
+        if code == _SWITCHING_PROTOCOLS and self._may_switch():
+            self.upgrade = True
+            self.force_close()  # what comes next on this connection is no request
+        elif not 200 <= code <= 599:
+            raise ValueError(f"Invalid status {self.status!r}: not one of a final response")
+        elif code == _RESET_CONTENT:  # section 15.3.6; clients do not know it by its status
+            self.response_length = 0
+            self.headers.append(("Content-Length", "0"))
+
+    def _may_switch(self) -> bool:
+        """Whether the client has asked for another protocol, and the app says for which."""
+        names = {name.lower() for name, _ in self.headers}
+        asked = self._conn.lent is not None and self.req.version >= (1, 1)
+        return asked and "upgrade" in names
+
+    @staticmethod
+    def _response_omits_body(method: str, status: int) -> bool:
+        """Overridden: 205 has no content either (RFC 9110 section 15.3.6)."""
+        omits: bool = GunicornResponse._response_omits_body(method, status)
+        return omits or status == _RESET_CONTENT
+
+    @staticmethod
+    def _response_forbids_content_length(status: int) -> bool:
+        """Overridden: what an app says about the content that 205 does not have is dropped."""
+        forbids: bool = GunicornResponse._response_forbids_content_length(status)
+        return forbids or status == _RESET_CONTENT
 
     def process_headers(self, headers: list[tuple[str, str]]) -> None:
         """As gunicorn's, but an app's ``Connection: close`` is honoured.
 
         And a second head replaces the first (PEP 3333), of which gunicorn's keeps the fields.
         A length that clients read otherwise than gunicorn does, or not at all, would
-        have them take the body for the next response: InvalidResponseHeader.
+        have them take the body for the next response: InvalidResponseHeader. The same
+        length twice is sent once (RFC 9110 section 8.6).
         """
         headers = list(headers)
-        lengths = {
-            str(value).strip(" \t")
-            for name, value in headers
-            if str(name).lower() == "content-length"
-        }
-        if len(lengths) > 1 or not all(text.isascii() and text.isdecimal() for text in lengths):
-            raise InvalidResponseHeader(f"Content-Length: {', '.join(sorted(lengths))}")
+        lengths = [str(value).strip(" \t") for name, value in headers if _is_length(name)]
+        valid = all(text.isascii() and text.isdecimal() for text in lengths)
+        if len({*lengths}) > 1 or not valid:
+            raise InvalidResponseHeader(f"Content-Length: {', '.join(sorted({*lengths}))}")
         self.headers = []
         self.response_length = None
         self.upgrade = False
-        super().process_headers(headers)
+        first = next((field for field in headers if _is_length(field[0])), None)
+        super().process_headers(
+            [field for field in headers if field is first or not _is_length(field[0])]
+        )
         for name, value in headers:
             if name.lower() == "connection" and value.strip().lower() == "close":
                 self.force_close()
@@ -79,10 +132,43 @@ class Response(GunicornResponse):
             return
         first = self._status_line()
         _, *defaults = self.default_headers()
+        if self.upgrade and self.should_close() and self.status_code != _SWITCHING_PROTOCOLS:
+            defaults[2] = "Connection: upgrade, close\r\n"  # gunicorn's says the one or the other
         lines = [first, *defaults, *(f"{key}: {value}\r\n" for key, value in self.headers)]
         lines.append("\r\n")
         self._collected.append(util.to_bytestring("".join(lines), "latin-1"))
         self.headers_sent = True
+        if self.status_code == _SWITCHING_PROTOCOLS:
+            self._send_last()  # the app goes on by itself from here
+
+    def write(self, arg: bytes) -> None:
+        """Overridden: what is more than announced is noted."""
+        announced = self.response_length
+        if announced is not None and isinstance(arg, bytes) and not self._omits_body:
+            self._excess = self._excess or self.sent + len(arg) > announced
+        super().write(arg)
+
+    def write_pieces(self, pieces: Iterable[bytes]) -> None:
+        """Send what the app gives."""
+        number = number_of(pieces)
+        if number == 0:
+            self.count(b"")
+        for piece in pieces:
+            if number == 1:
+                self.count(piece)
+            self.write(piece)
+
+    def count(self, piece: bytes) -> None:
+        """Announce the only piece, if the app has not (PEP 3333, "Content-Length Header").
+
+        Not to HEAD, whose response has none; what the app would have given to GET is not known.
+        """
+        announced = self.status is None or self.headers_sent or self.response_length is not None
+        if announced or self._omits_body or not isinstance(piece, bytes):
+            return
+        self.response_length = len(piece)
+        self.headers.append(("Content-Length", str(len(piece))))
+        self.chunked = False
 
     def _emit_body(self, data: bytes) -> None:
         """Overridden: head and body leave together.
@@ -159,6 +245,13 @@ class Response(GunicornResponse):
         """Whether the app sent less than it had announced."""
         announced = self.response_length
         return announced is not None and not self._omits_body and self.sent < announced
+
+    def complaint(self) -> str | None:
+        """What there is to tell about its length; None: it is as the app has announced it."""
+        if not (self._excess or self.short()):
+            return None
+        much = "more" if self._excess else "less"
+        return f"the app sent {much} than its Content-Length of {self.response_length}"
 
     def _status_line(self) -> str:
         """As RFC 9112 section 4 has it; gunicorn's is less strict.
@@ -239,9 +332,29 @@ class _Sink:
 
 
 def early_hints(response: Response, conn: Connection) -> Callable[[Any], None]:
-    """``wsgi.early_hints``: sends 103 responses before the final one (RFC 8297)."""
-    hints: Callable[[Any], None] = _make_early_hints_callback(response.req, _Sink(conn), response)
-    return hints
+    """``wsgi.early_hints``: sends 103 responses before the final one (RFC 8297).
+
+    Without fields that say where a body or the connection ends (RFC 9110 section 8.6).
+    """
+    send: Callable[[Any], None] = _make_early_hints_callback(response.req, _Sink(conn), response)
+    return lambda headers: send([field for field in headers if not _frames(field[0])])
+
+
+def _frames(name: str | bytes) -> bool:
+    text = name.decode("latin-1") if isinstance(name, bytes) else name
+    return _is_length(text) or bool(util.is_hoppish(text))
+
+
+def _is_length(name: Any) -> bool:
+    return str(name).lower() == "content-length"
+
+
+def number_of(pieces: Any) -> int:
+    """How many pieces an app's iterable has, if it knows; else -1."""
+    try:
+        return len(pieces)
+    except Exception:  # it is the app's own
+        return -1
 
 
 class Captured:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 Start = Callable[..., Callable[[bytes], None]]
+Answer = Callable[[bytes, Start], Iterable[Any]]
 Hint = Callable[[list[tuple[str, str]]], None]
 
 _DIFFERS = {"REMOTE_PORT", "SERVER_PORT", "launcher.worker_id", "launcher.worker_slot"}
@@ -78,7 +79,141 @@ def closing(body: bytes, start: Start) -> Iterable[bytes]:
 
 def chunked(body: bytes, start: Start) -> Iterable[bytes]:
     start("200 OK", [("Content-Type", "application/json")])
+    return [body[:5], body[5:]]
+
+
+def one_piece(body: bytes, start: Start) -> Iterable[bytes]:
+    """Of a length that the server can count."""
+    start("200 OK", [("Content-Type", "application/json")])
     return [body]
+
+
+class Sized(Closing):
+    """An iterable of its own that knows how many pieces it has, and may be wrong."""
+
+    def __init__(self, number: int, pieces: Iterable[bytes]) -> None:
+        super().__init__(pieces)
+        self._number = number
+
+    def __len__(self) -> int:
+        if self._number < 0:
+            raise NotImplementedError
+        return self._number
+
+
+def one_sized_piece(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", [])
+    return Sized(1, (piece for piece in [body]))
+
+
+def one_piece_of_two(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", [])
+    return Sized(1, [body, b"more"])
+
+
+def of_unknown_size(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", [])
+    return Sized(-1, [body])
+
+
+def one_yielded_piece(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", [])
+    yield body
+
+
+def one_empty_piece(_body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", [])
+    return (b"",)
+
+
+def no_piece(_body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", [])
+    return []
+
+
+def one_text(body: bytes, start: Start) -> Iterable[Any]:
+    start("200 OK", [])
+    return [body.decode()]
+
+
+def bare_bytes(_body: bytes, start: Start) -> Iterable[Any]:
+    start("200 OK", [])
+    return b"x"
+
+
+def one_piece_behind_write(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", [])(body[:4])
+    return [body[4:]]
+
+
+def one_piece_and_close(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", [("Connection", "close")])
+    return [body]
+
+
+def one_piece_with_exc_info(body: bytes, start: Start) -> Iterable[bytes]:
+    start("200 OK", [])
+    try:
+        raise RuntimeError("replaced")
+    except RuntimeError as error:
+        start("500 Oh", [("X-A", "b")], (RuntimeError, error, None))
+    return [body]
+
+
+# Statuses that have a meaning for the framing, or none at all (RFC 9110 section 15)
+
+
+def with_status(status: str, *headers: tuple[str, str]) -> Answer:
+    """Answer with a status and a body, whether or not it may have one."""
+
+    def answer(body: bytes, start: Start) -> Iterable[bytes]:
+        start(status, [*headers, ("X-A", "b")])
+        return [body]
+
+    return answer
+
+
+def goes_on_after_a_refusal(body: bytes, start: Start) -> Iterable[bytes]:
+    try:
+        start("100 Continue", [])
+    except ValueError:
+        return [body]
+    return []
+
+
+def thinks_better_after_a_refusal(body: bytes, start: Start) -> Iterable[bytes]:
+    try:
+        start("103 Early Hints", [("X-First", "1")])
+    except ValueError:
+        start("200 OK", fields(body))
+    return [body]
+
+
+UPGRADE = (("Upgrade", "websocket"), ("Connection", "Upgrade"))
+
+STATUSES: dict[str, Answer] = {
+    "continues": with_status("100 Continue"),
+    "processes": with_status("102 Processing"),
+    "hints_in_earnest": with_status("103 Early Hints", ("Link", "</a.css>; rel=preload")),
+    "switches": with_status("101 Switching Protocols"),
+    "switches_to": with_status("101 Switching Protocols", *UPGRADE),
+    "status_000": with_status("000 Nothing"),
+    "status_099": with_status("099 Nothing"),
+    "status_600": with_status("600 Beyond"),
+    "status_999": with_status("999 Request denied"),
+    "no_content_with_content": with_status("204 No Content"),
+    "no_content_with_length": with_status("204 No Content", ("Content-Length", "5")),
+    "no_content_chunked": with_status("204 No Content", ("Transfer-Encoding", "chunked")),
+    "resets_content": with_status("205 Reset Content"),
+    "resets_content_with_length": with_status("205 Reset Content", ("Content-Length", "5")),
+    "resets_content_chunked": with_status("205 Reset Content", ("Transfer-Encoding", "chunked")),
+    "not_modified_with_content": with_status("304 Not Modified"),
+    "not_modified_with_length": with_status("304 Not Modified", ("Content-Length", "5")),
+    "upgrade_required": with_status("426 Upgrade Required", *UPGRADE),
+    "length_and_chunked": with_status(
+        "200 OK", ("Content-Length", "2"), ("Transfer-Encoding", "chunked")
+    ),
+}
 
 
 def pieces(body: bytes, start: Start) -> Iterable[bytes]:
@@ -338,6 +473,14 @@ def hints_behind_the_body(body: bytes, start: Start, hint: Hint) -> Iterable[byt
     hint([("Link", "</style.css>; rel=preload")])
 
 
+def hints_that_frame(body: bytes, start: Start, hint: Hint) -> Iterable[bytes]:
+    """With fields that an interim response must not have."""
+    names = ("Content-Length", "transfer-encoding", "Connection", "X-A")
+    hint([(name, "5") for name in names])
+    start("200 OK", fields(body))
+    return [body]
+
+
 def hints_and_raises(_body: bytes, _start: Start, hint: Hint) -> Iterable[bytes]:
     hint([("Link", "</style.css>; rel=preload")])
     raise RuntimeError("the app failed")
@@ -349,6 +492,20 @@ ANSWERS: dict[str, Callable[[bytes, Start], Iterable[Any]]] = {
         plain,
         closing,
         chunked,
+        one_piece,
+        one_sized_piece,
+        one_piece_of_two,
+        of_unknown_size,
+        one_yielded_piece,
+        one_empty_piece,
+        no_piece,
+        one_text,
+        bare_bytes,
+        one_piece_behind_write,
+        one_piece_and_close,
+        one_piece_with_exc_info,
+        goes_on_after_a_refusal,
+        thinks_better_after_a_refusal,
         pieces,
         no_content,
         not_modified,
@@ -399,8 +556,16 @@ ANSWERS: dict[str, Callable[[bytes, Start], Iterable[Any]]] = {
 
 WITH_HINTS: dict[str, Callable[[bytes, Start, Hint], Iterable[bytes]]] = {
     function.__name__: function
-    for function in (hints, hints_between, hints_behind_the_body, hints_and_raises)
+    for function in (
+        hints,
+        hints_between,
+        hints_behind_the_body,
+        hints_that_frame,
+        hints_and_raises,
+    )
 }
+
+ANSWERS |= STATUSES
 
 KINDS = (*ANSWERS, *WITH_HINTS)
 """Everything that ``X-Answer`` can ask for."""
