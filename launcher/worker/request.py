@@ -290,7 +290,10 @@ class ChunkScanner:
     _MOST_TRAILERS = 64 * 1024
     _MOST_EXCESS = 16 * 1024
     """Bytes of chunk extensions that no data makes up for; see `_exceeds`."""
-    _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]+)" + CHUNK_EXT_RE.pattern + rb"\r\n")
+    _SIZE_LINE = re.compile(rb"0*([0-9A-Fa-f]{1,16})" + CHUNK_EXT_RE.pattern + rb"\r\n")
+    """No more than 16 digits, which no file is long enough for: "anticipate potentially large
+    hexadecimal numerals" (section 7.1). Go's net/http has the same bound."""
+    _SIZE_LINE_BEGUN = re.compile(rb"0*[0-9A-Fa-f]{0,16}(?:(?<=[0-9A-Fa-f])(?:[ \t;][^\r]*)?\r?)?")
 
     def __init__(self) -> None:
         self.done = False
@@ -319,17 +322,22 @@ class ChunkScanner:
         if end:
             line, self._line = self._line, b""
             self.done = len(line) > self._MOST_LINE or not self._goes_on_after(line)
-        elif self._place is _Place.DATA_END:
-            self.done = self._line != b"\r"
         else:
-            self.done = len(self._line) > self._MOST_LINE
+            self.done = len(self._line) > self._MOST_LINE or not self._may_go_on(self._line)
         return end or len(data)
+
+    def _may_go_on(self, begun: bytes) -> bool:
+        """Whether anything that follows can make a line of it."""
+        if self._place is _Place.DATA_END:
+            return begun == b"\r"
+        return self._place is not _Place.SIZE or bool(self._SIZE_LINE_BEGUN.fullmatch(begun))
 
     def _goes_on_after(self, line: bytes) -> bool:
         if self._place is _Place.TRAILERS:
             self._trailers += len(line)
             too_many = self._trailers > self._MOST_TRAILERS
-            return line != b"\r\n" and line.endswith(b"\r\n") and not too_many
+            field = line.find(b":") > 0 or line[0] in b" \t"  # or, folded, more of one
+            return field and line.endswith(b"\r\n") and not too_many
         if self._place is _Place.DATA_END:
             self._place = _Place.SIZE
             return line == b"\r\n"

@@ -187,6 +187,7 @@ GOOD = [
     chunked(b"hello", extension=' ; a = "b;\\"c"'),
     chunked(b"hello", trailers="X: y\r\nZ: 1\r\n"),
     b"00005\r\nhello\r\n000\r\n\r\n",
+    b"0" * 20 + b"5\r\nhello\r\n" + b"0" * 20 + b"\r\n\r\n",
     b"A\r\n0123456789\r\n0;last\r\n\r\n",
     chunked(b"\r\n\r\n", b"0\r\n\r\n"),
     b"5;a=" + b"b" * 8000 + b"\r\nhello\r\n0\r\n\r\n",
@@ -214,6 +215,15 @@ BAD = [
     b"0\r\nX: " + b"y" * 9000 + b"\r\n\r\n",
     b"0\r\n" + b"X: y\r\n" * 20000,
     (b"1;a=" + b"b" * 1000 + b"\r\nh\r\n") * 18,
+    b"10000000000000000\r\nhello",
+    b"10000000000000000",
+    b"z",
+    b";a=b",
+    b"5x",
+    b"5\rx",
+    b"5 ;a\rb",
+    b"0\r\nno colon\r\n",
+    b"0\r\n: y\r\n",
 ]
 
 
