@@ -77,11 +77,18 @@ class Listen(NamedTuple):
     """Primary to worker, policy ``kernel`` only: accept from these sockets yourself."""
 
 
+class Drain(NamedTuple):
+    """Primary to worker: every answer ends its connection from now on; the cluster will stop.
+
+    New connections still come, and none is closed for want of a request.
+    """
+
+
 class Retire(NamedTuple):
     """Primary to worker: finish what runs, take no more, give back the rest, leave.
 
     ``final``: the whole cluster stops, so there is nobody to give connections
-    back to; idle ones are closed.
+    back to; idle ones are heard for a moment, then closed. `Drain` goes without saying.
     """
 
     final: bool
@@ -220,6 +227,7 @@ Message = (
     Deals
     | Begin
     | Listen
+    | Drain
     | Retire
     | Share
     | Reopen
@@ -244,6 +252,7 @@ Message = (
 _TYPES: dict[bytes, type[Any]] = {
     b"b": Begin,
     b"L": Listen,
+    b"d": Drain,
     b"R": Retire,
     b"s": Share,
     b"o": Reopen,

@@ -18,6 +18,7 @@ from launcher.descriptors import reset
 from launcher.primary.reactor import Reactor
 
 _LINGER = 2.0
+_LAST_LINGER = 0.25
 _MOST_READ = 1 << 20
 _MOST_AT_ONCE = 1024
 
@@ -27,6 +28,7 @@ class Farewell:
 
     def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
+        self._linger = _LINGER
         self._leaving: OrderedDict[int, tuple[socket.socket, float]] = OrderedDict()
         self._read: dict[int, int] = {}
 
@@ -46,16 +48,24 @@ class Farewell:
             sock.shutdown(socket.SHUT_WR)
         if len(self._leaving) >= _MOST_AT_ONCE:
             self._end(next(iter(self._leaving)))
-        self._leaving[fd] = (sock, self._reactor.clock() + _LINGER)
+        self._leaving[fd] = (sock, self._reactor.clock() + self._linger)
         self._read[fd] = 0
         self._reactor.watch(fd, select.EPOLLIN, self._on_readable)
         if len(self._leaving) == 1:
-            self._reactor.call_later(_LINGER, self._expire)
+            self._reactor.call_later(self._linger, self._expire)
 
     def cut(self, fd: int) -> None:
         """Close with a reset: what the client has is not the whole response."""
         reset(fd)
         os.close(fd)
+
+    def hurry(self) -> None:
+        """The cluster stops: from now on no client is waited for as long as usual."""
+        self._linger = _LAST_LINGER
+        latest = self._reactor.clock() + _LAST_LINGER
+        for fd, (sock, deadline) in self._leaving.items():
+            self._leaving[fd] = (sock, min(deadline, latest))
+        self._reactor.call_at(latest, self._expire)
 
     def close(self) -> None:
         """Close all at once."""

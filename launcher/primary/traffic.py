@@ -85,6 +85,7 @@ class Traffic:
             self._acceptor.drain()
         for listener in self._listeners:
             listener.close()
+        self._farewell.hurry()
         self._dispatcher.serve_with([], hopeless=True)
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from launcher.ipc.channel import Channel, ChannelClosed
-from launcher.ipc.messages import Deal, Deals, Message, Retire, encode
+from launcher.ipc.messages import Deal, Deals, Drain, Message, Retire, encode
 from launcher.ipc.scoreboard import Row
 from launcher.policy.health import Overweight, Pulse
 from launcher.policy.lifecycle import WorkerState, advance
@@ -61,7 +61,8 @@ class WorkerHandle:
         self.deadline: Timer | None = None
         """Ends the worker when it is late: to say hello, or to leave."""
         self.connections_by_serial: dict[int, Connection] = {}
-        self._unheard: Retire | None = None
+        self._unheard: list[Drain | Retire] = []
+        """What it was too far behind to be told, in order."""
         self._promised = 0
         self._forgotten = 0
         self._pidfd: int | None = None
@@ -178,18 +179,23 @@ class WorkerHandle:
             return self.channel.send(encode(message), descriptors)
         return True
 
+    def drain(self) -> None:
+        """Have each of its answers end the connection; it goes on serving new ones."""
+        self._unheard.append(Drain())
+        self.repeat()
+
     def retire(self, final: bool) -> None:
         """Ask it to finish what it runs and leave."""
         if self.state in (WorkerState.LAUNCHING, WorkerState.ONLINE):
             self.state = advance(self.state, WorkerState.RETIRING)
         self.expected = True
-        self._unheard = Retire(final)
+        self._unheard.append(Retire(final))
         self.repeat()
 
     def repeat(self) -> None:
         """Ask it again, if it was too far behind to be asked."""
-        if self._unheard and self.tell(self._unheard):
-            self._unheard = None
+        while self._unheard and self.tell(self._unheard[0]):
+            del self._unheard[0]
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to exactly this process; nothing happens when it is gone."""

@@ -189,6 +189,11 @@ class Connection:
         lent = self.lent
         return lent is not None and lent.used
 
+    @property
+    def lacks_but_its_body(self) -> bool:
+        """Whether the head of a request is here, and the rest of it is waited for."""
+        return self.lowat > self.looked_at + 1
+
     def peek(self, size: int) -> bytes | None:
         """What has arrived, left where it is; None: nothing yet; empty: the client has closed.
 

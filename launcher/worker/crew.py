@@ -21,6 +21,7 @@ from launcher.ipc.channel import Channel, ChannelClosed
 from launcher.ipc.messages import (
     Deal,
     Deals,
+    Drain,
     Failed,
     Listen,
     Reopen,
@@ -136,6 +137,10 @@ class Crew:
                 if fd in self._listeners:
                     self._parking.watch(fd, _ACCEPTABLE)
 
+    def soonest(self) -> float:
+        """As `Service.soonest`."""
+        return self._service.soonest()
+
     def end_overdue(self, now: int) -> str | None:
         """Give up the requests whose time is up (``now``: monotonic nanoseconds).
 
@@ -231,6 +236,8 @@ class Crew:
                 self._row.taken += len(deals)
                 for deal, descriptor in zip_longest(deals, descriptors):
                     self._take(deal, descriptor)
+            case Drain():
+                self._service.closing.end_all()
             case Retire(final):
                 self.retire(final)
             case Share(number):

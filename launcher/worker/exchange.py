@@ -12,6 +12,7 @@ from launcher import current_worker
 from launcher.ipc.scoreboard import Notepad
 from launcher.worker import forked
 from launcher.worker.access_log import access_log
+from launcher.worker.closing import Closing
 from launcher.worker.connection import Broken, Connection
 from launcher.worker.input import Input
 from launcher.worker.request import Arrived, parse
@@ -27,8 +28,11 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 class Exchange:
     """Runs requests through the app the way gunicorn's workers do."""
 
-    def __init__(self, worker: Worker, addresses: list[str], threads: int) -> None:
+    def __init__(
+        self, worker: Worker, addresses: list[str], threads: int, closing: Closing
+    ) -> None:
         self._worker = worker
+        self._closing = closing
         self._cfg: Config = worker.cfg
         self.servers = [_server_name(address) for address in addresses]
         self._multithread = threads > 1
@@ -37,11 +41,10 @@ class Exchange:
         self._keepalive = bool(worker.orders.settings.keepalive)
         self._access = access_log(worker.log, worker.orders.settings.log_format)
 
-    def run(self, conn: Connection, arrived: Arrived, pad: Notepad, last: bool) -> bool:
+    def run(self, conn: Connection, arrived: Arrived, pad: Notepad) -> bool:
         """Answer a request. Whether the connection can have another after it.
 
-        ``last``: the connection ends with this response. Raises Broken
-        when the client is gone.
+        Raises Broken when the client is gone.
         """
         request = arrived.request
         conn.requests += 1
@@ -52,7 +55,7 @@ class Exchange:
         try:
             self._pre_request(self._worker, request)
             response, environ = self._prepare(conn, request, pad)
-            if last or not self._keepalive:
+            if not self._keepalive:
                 response.force_close()
             answered = True
             self._call_the_app(environ, response)
@@ -99,6 +102,10 @@ class Exchange:
         """gunicorn's request for a head that is known to be complete and right."""
         return parse(data, True, self._cfg, (conn.host, conn.port), conn.requests + 1).request
 
+    def response(self, request: Any, conn: Connection, pad: Notepad) -> Response:
+        """What answers ``request``."""
+        return Response(request, conn, self._cfg, pad, self._closing)
+
     def _prepare(self, conn: Connection, request: Any, pad: Notepad) -> tuple[Response, Any]:
         # The launcher has seen to it already (gunicorn would send it once more).
         request._expected_100_continue = False
@@ -109,7 +116,7 @@ class Exchange:
             client,
             self.servers[conn.listener],
             self._cfg,
-            response_class=_ResponseOn(conn, pad),
+            response_class=lambda request, _sock, _cfg: self.response(request, conn, pad),
         )
         environ["wsgi.input"] = Input(request.body)
         environ["wsgi.early_hints"] = early_hints(response, conn)
@@ -160,17 +167,6 @@ class Exchange:
             self._post_request(self._worker, request, environ, response)
         except Exception:
             self._worker.log.exception("Exception in post_request hook")
-
-
-class _ResponseOn:
-    """Makes responses for one connection where gunicorn expects a class."""
-
-    def __init__(self, conn: Connection, pad: Notepad) -> None:
-        self._conn = conn
-        self._pad = pad
-
-    def __call__(self, request: Any, _sock: Any, cfg: Config) -> Response:
-        return Response(request, self._conn, cfg, self._pad)
 
 
 def is_safe(arrived: Arrived) -> bool:

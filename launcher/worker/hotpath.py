@@ -28,6 +28,7 @@ from gunicorn.util import http_date, is_hoppish, unquote_to_wsgi_str
 from launcher import current_worker
 from launcher.policy.rescue import CLOSES
 from launcher.worker import forked
+from launcher.worker.closing import Closing
 from launcher.worker.connection import Broken
 from launcher.worker.exchange import SAFE_METHODS
 from launcher.worker.input import Input
@@ -87,7 +88,10 @@ class PlainHead:
 class HotPath:
     """What a worker has prepared for plain requests."""
 
-    def __init__(self, worker: Worker, exchange: Exchange, multithread: bool) -> None:
+    def __init__(
+        self, worker: Worker, exchange: Exchange, multithread: bool, closing: Closing
+    ) -> None:
+        self.closing = closing
         self._cfg = worker.cfg
         self._exchange = exchange
         self._app: Callable[..., Iterable[bytes]] = worker.wsgi
@@ -141,7 +145,7 @@ class HotPath:
         """Answer the plain request in ``data``. Whether the connection can have another after it.
 
         ``now``: monotonic nanoseconds. ``last``: the connection ends with this
-        response. ``hold``: a plain response is not sent but left in ``conn.held``.
+        response, whoever stays. ``hold``: a plain response is not sent but left in ``conn.held``.
         Raises Broken when the client is gone.
         """
         conn.requests += 1
@@ -200,7 +204,7 @@ class HotPath:
 
     def reference(self, data: bytes, conn: Connection, pad: Notepad, closes: bool) -> Response:
         """What answers the request in ``data`` when its response is not plain."""
-        response = Response(self._exchange.request_of(data, conn), conn, self._cfg, pad)
+        response = self._exchange.response(self._exchange.request_of(data, conn), conn, pad)
         if closes:
             response.force_close()
         return response
@@ -395,6 +399,8 @@ class _PlainResponse:
         assert self._given
         if forked.in_child:
             forked.leave()
+        if self._hot.closing.begun and self._hot.closing.ends(self._conn):
+            self.closes = True
         first = self._hot.first_lines(self._given[0], self.closes)
         data = b"".join((first, self._head, body))
         if self._hold:

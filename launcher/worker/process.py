@@ -110,7 +110,7 @@ class Worker(GunicornWorker):
         waiting = select.poll()
         waiting.register(self.PIPE[0], select.POLLIN)
         while not (crew.retiring and crew.finished()):
-            if waiting.poll(_TICK * 1000):
+            if waiting.poll(self._patience(crew) * 1000):
                 os.read(self.PIPE[0], 4096)
             now = time.monotonic()
             self.orders.row.heartbeat = int(now * 1e9)
@@ -125,6 +125,12 @@ class Worker(GunicornWorker):
             elif not self.alive and not crew.retiring:
                 self.tell(Retiring("it was asked to by SIGTERM", ""))
                 crew.retire(final=False)
+
+    def _patience(self, crew: Crew) -> float:
+        """Seconds until there is something to do, should nobody say so."""
+        if not crew.retiring:
+            return _TICK
+        return min(_TICK, max(0.0, crew.soonest() - time.monotonic()))
 
     def _finish_as_orphan(self, crew: Crew, now: float) -> None:
         """The primary is gone: nobody else will come; finish what runs, but not for long."""

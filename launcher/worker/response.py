@@ -23,6 +23,7 @@ from gunicorn.http.wsgi import Response as GunicornResponse
 from launcher.ipc.scoreboard import Notepad
 from launcher.policy.rescue import CLOSES, LENGTH_UNKNOWN
 from launcher.worker import forked
+from launcher.worker.closing import Closing
 from launcher.worker.connection import Broken, Connection, FilePart
 
 MOST_UNSENT = 1 << 30
@@ -44,10 +45,13 @@ class Abandoned(Broken):
 class Response(GunicornResponse):
     """Collects what is to be sent and sends it when there is a reason to."""
 
-    def __init__(self, req: Any, conn: Connection, cfg: Config, pad: Notepad) -> None:
+    def __init__(
+        self, req: Any, conn: Connection, cfg: Config, pad: Notepad, closing: Closing
+    ) -> None:
         super().__init__(req, conn.sock, cfg)
         self._conn = conn
         self._pad = pad
+        self._closing = closing
         self._collected: list[bytes] = []
         self._start = conn.written
         self._ended = False
@@ -130,6 +134,8 @@ class Response(GunicornResponse):
         """Overridden: the head waits for the body."""
         if self.headers_sent:
             return
+        if self._closing.ends(self._conn):
+            self.force_close()
         first = self._status_line()
         _, *defaults = self.default_headers()
         if self.upgrade and self.should_close() and self.status_code != _SWITCHING_PROTOCOLS:

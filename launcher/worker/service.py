@@ -22,6 +22,7 @@ from launcher.ipc.messages import Cut, Pinned, Returned, Unpinned
 from launcher.ipc.scoreboard import Notepad
 from launcher.policy.rescue import CLOSES
 from launcher.worker import request as requests
+from launcher.worker.closing import Closing, told_to_close
 from launcher.worker.connection import Broken, Connection, Phase
 from launcher.worker.exchange import Exchange, is_safe
 from launcher.worker.hotpath import HotPath, PlainHead
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 _REQUEST = Phase.REQUEST
 _RDHUP = int(select.EPOLLRDHUP)
 _WAITING = (Phase.REQUEST, Phase.HANDSHAKE)
+_LEAVING = (*_WAITING, Phase.LINGER)
 
 _FIRST_LOOK = 4 * 1024
 """Bytes of a first look at a request; nearly all fit."""
@@ -56,8 +58,12 @@ class Patience:
     linger: float = 2.0
     """For a client that was told of the end, since it last sent something."""
     linger_at_most: float = 30.0
-    last_words: float = 1.0
-    """What a client who has connected gets for its request when the cluster stops."""
+    last_words: float = 0.5
+    """For a client of a worker that leaves, where no other worker can go on: to send a request
+    that it has begun, or that it sends because it was promised an answer. Enough for a round
+    trip through the world."""
+    last_linger: float = 0.25
+    """As ``linger``, in a worker that leaves."""
 
 
 _PULL = 256 * 1024
@@ -82,6 +88,7 @@ class Service:
         settings = worker.orders.settings
         self.running: list[Running | None] = [None] * settings.threads
         """By thread."""
+        self.closing = Closing()
         self.retiring = False
         self.final = False
         """Whether the whole cluster ends."""
@@ -94,10 +101,11 @@ class Service:
         self._parking = parking
         self._parked = parking.parked
         self._ready = parking.ready
-        self._exchange = Exchange(worker, worker.orders.addresses, settings.threads)
+        closing, several = self.closing, settings.threads > 1
+        self._exchange = Exchange(worker, worker.orders.addresses, settings.threads, closing)
         self._hot: HotPath | None = None
         if HotPath.available(worker):
-            self._hot = HotPath(worker, self._exchange, multithread=settings.threads > 1)
+            self._hot = HotPath(worker, self._exchange, several, closing)
         # With one thread nobody could send them while the next request takes its time.
         self._outbox = Outbox(settings.rerun and settings.threads > 1)
         self._to_share = 0
@@ -142,12 +150,23 @@ class Service:
             self._cut(conn)
 
     def retire(self, final: bool) -> None:
-        """Take no more; return what can travel, or when ``final`` close what is idle."""
+        """Take no more; return what can travel, and hear the others for a while yet.
+
+        ``final``: nothing can travel any more.
+        """
         self.final = self.final or final
+        if final:
+            self.closing.end_all()
+        else:
+            self.closing.end_what_cannot_travel()
         self.retiring = True
         for conn in list(self._parked.values()):
-            if conn.phase in _WAITING and self._parking.claim(conn):
-                self._let_go(conn)
+            if conn.phase in _LEAVING and self._parking.claim(conn):
+                self._let_go(conn, conn.events or READABLE)
+
+    def soonest(self) -> float:
+        """When the next wait is to end, in monotonic seconds; see `expire`."""
+        return min((conn.deadline for conn in list(self._parked.values())), default=float("inf"))
 
     def share(self, count: int) -> None:
         """Return so many idle connections, now or as they become idle."""
@@ -356,8 +375,7 @@ class Service:
         line = f"{arrived.request.method} {arrived.request.path}".encode("latin-1", "replace")
         pad.begin(conn.serial, safe, now, conn.written, conn.consumed, size, line)
         try:
-            last = self.final or (self.retiring and conn.secure)  # it cannot travel
-            again = self._exchange.run(conn, arrived, pad, last)
+            again = self._exchange.run(conn, arrived, pad)
             # Sent first, consumed after: if we die in between, the primary
             # finds the response complete and consumes the request for us.
             conn.drop(size)
@@ -389,8 +407,7 @@ class Service:
         self.running[pad.thread] = conn, size, head
         pad.begin(conn.serial, safe, now, conn.written, conn.consumed, size, data)
         try:
-            last = self.final or not self._keepalive
-            again = self._hot.run(data, head, conn, pad, now, last, hold)
+            again = self._hot.run(data, head, conn, pad, now, not self._keepalive, hold)
             if not conn.held:
                 conn.drop(size)
                 if conn.outgoing:
@@ -423,6 +440,8 @@ class Service:
         conn, request, response, again, ended, more, took = held
         size, now = len(request), time.monotonic_ns()
         conn.held = b""
+        if again and self.closing.ends(conn):
+            response, again = told_to_close(response), False
         answer = len(response) | (0 if again else CLOSES)
         pad.begin(conn.serial, True, now, conn.written, conn.consumed, size, request, answer)
         try:
@@ -524,7 +543,8 @@ class Service:
             return
         patience = self.patience
         latest = conn.started + patience.linger_at_most
-        conn.deadline = min(latest, time.monotonic() + patience.linger)
+        linger = patience.last_linger if self.retiring else patience.linger
+        conn.deadline = min(latest, time.monotonic() + linger)
         self._park(conn, READABLE, look_again=bool(data))
 
     def _end_wait(self, conn: Connection, now: float) -> None:
@@ -542,17 +562,20 @@ class Service:
         else:
             self._close(conn)
 
-    def _let_go(self, conn: Connection, look_again: bool = False) -> None:
-        """In a retiring worker: give a connection that waits for a request back."""
+    def _let_go(self, conn: Connection, events: int, look_again: bool = False) -> None:
+        """In a retiring worker: give a connection that waits back, or not wait for long.
+
+        Its last answer, if there was one, has promised that there could be another: what
+        the client may be sending because of that is heard, and answered with `Closing`.
+        """
         if conn.kept and not (self.final or conn.pinned):
             self._give_back(conn)
-        elif conn.requests and not conn.started and not _has_come(conn):
-            self._close(conn)
-        else:
-            # Accepted but not yet heard: what the client is sending gets its answer.
-            if self.final:
-                conn.deadline = min(conn.deadline, time.monotonic() + self.patience.last_words)
-            self._parking.park(conn, READABLE, look_again)
+            return
+        if not conn.lacks_but_its_body:  # else it is being sent, in its own time
+            linger = conn.phase is Phase.LINGER
+            patience = self.patience.last_linger if linger else self.patience.last_words
+            conn.deadline = min(conn.deadline, time.monotonic() + patience)
+        self._parking.park(conn, events, look_again)
 
     def _give_back(self, conn: Connection) -> None:
         self._to_share = max(0, self._to_share - 1)
@@ -587,12 +610,12 @@ class Service:
         ``look_again``: something may be there already that gives no new event.
         """
         if self.retiring and conn.phase in _WAITING:
-            self._let_go(conn, look_again)
+            self._let_go(conn, events, look_again)
             return
         self._parking.park(conn, events, look_again)
         # Whoever retires us may have looked before we parked.
-        if self.retiring and conn.phase in _WAITING and self._parking.claim(conn):
-            self._let_go(conn)
+        if self.retiring and conn.phase in _LEAVING and self._parking.claim(conn):
+            self._let_go(conn, conn.events)
 
     def _pin(self, conn: Connection, answered: bool) -> None:
         if conn.secure and conn.pinned:
@@ -607,11 +630,3 @@ class Service:
         conn.pinned = False
         if conn.kept:
             self._worker.tell(Unpinned(conn.serial))
-
-
-def _has_come(conn: Connection) -> bool:
-    """Whether the client has begun to send another request."""
-    try:
-        return bool(conn.peek(1))
-    except Broken:
-        return False

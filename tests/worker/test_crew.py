@@ -68,13 +68,13 @@ class Company:
         self.closing = closing
         return sent, go_on
 
-    def deal(self, serial: int) -> socket.socket:
+    def deal(self, serial: int, request: bytes = REQUEST) -> socket.socket:
         """A client that has asked already, and whose connection is the crew's."""
         listener = socket.create_server(("127.0.0.1", 0))
         client = socket.create_connection(listener.getsockname(), timeout=DEADLINE)
         ours, _ = listener.accept()
         listener.close()
-        client.sendall(REQUEST)
+        client.sendall(request)
         deal = Deal(serial, 0, 0, 0, 5, False, "127.0.0.1")
         assert self.channel.send(encode(Deals([deal])), [ours.fileno()])
         self._kept.append(ours)  # as the primary does
