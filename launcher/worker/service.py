@@ -440,7 +440,7 @@ class Service:
         conn, request, response, again, ended, more, took = held
         size, now = len(request), time.monotonic_ns()
         conn.held = b""
-        if again and self.closing.ends(conn):
+        if self.closing.begun and again and self.closing.ends(conn):
             response, again = told_to_close(response), False
         answer = len(response) | (0 if again else CLOSES)
         pad.begin(conn.serial, True, now, conn.written, conn.consumed, size, request, answer)
