@@ -25,6 +25,7 @@ __all__ = [
     "read_bytes",
     "read_file",
     "read_folder",
+    "read_glob",
     "read_gunicorn_config",
     "read_log_size",
     "read_mode",
@@ -159,6 +160,13 @@ def read_folder(text: str) -> str:
     if not os.access(path, os.X_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     return path
+
+
+def read_glob(text: str) -> str:
+    """A pattern of paths below a folder."""
+    if not text.strip("/.") or text.startswith("/") or ".." in text.split("/"):
+        raise ValueError("is no pattern of what is below --chdir: write *.html or build/**/*.py")
+    return text
 
 
 def read_gunicorn_config(text: str) -> str:

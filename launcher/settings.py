@@ -23,6 +23,7 @@ from launcher.readers import (
     read_bytes,
     read_file,
     read_folder,
+    read_glob,
     read_gunicorn_config,
     read_log_size,
     read_mode,
@@ -230,6 +231,13 @@ class Settings:
     )
     watch: bool = option(
         False, read_switch, "", "Reload when code or a template below --chdir changes."
+    )
+    watch_ignore: tuple[str, ...] = option(
+        (),
+        read_glob,
+        "PATTERN",
+        "Files and folders that --watch does not heed: a glob below --chdir. May be repeated.",
+        repeatable=True,
     )
     config: str | None = option(
         None, read_file, "FILE", "cluster.toml with the settings of one or more apps.", short="-c"

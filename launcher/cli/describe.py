@@ -220,7 +220,7 @@ def _to_start_with(kept: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _shown(value: object) -> str:
     match value:
-        case None:
+        case None | []:
             return "-"
         case bool():
             return "on" if value else "off"

@@ -40,7 +40,7 @@ def _parameter(row: Option) -> Callable[[F], F]:
 
 def _default(value: object) -> str:
     match value:
-        case None:
+        case None | ():
             return ""
         case bool():
             return f"  [default: {'on' if value else 'off'}]"

@@ -167,10 +167,18 @@ class Notice(NamedTuple):
     text: str
 
 
-class Changed(NamedTuple):
-    """Pool to primary: a file of the app is another than when it was loaded (``--watch``)."""
+class Look(NamedTuple):
+    """Primary to pool: say now which files have changed (``--watch``)."""
 
-    path: str
+
+class Changed(NamedTuple):
+    """Pool to primary: files of the app that are others than at the last look (``--watch``).
+
+    ``asked``: this is the answer to `Look`; then there may be none.
+    """
+
+    paths: list[str]
+    asked: bool
 
 
 class Configured(NamedTuple):
@@ -240,6 +248,7 @@ Message = (
     | Cut
     | Spawn
     | Notice
+    | Look
     | Changed
     | Configured
     | Loaded
@@ -265,6 +274,7 @@ _TYPES: dict[bytes, type[Any]] = {
     b"C": Cut,
     b"S": Spawn,
     b"N": Notice,
+    b"w": Look,
     b"c": Changed,
     b"u": Configured,
     b"l": Loaded,

@@ -30,17 +30,22 @@ from launcher.ipc.messages import (
     Changed,
     Exited,
     Forked,
+    Look,
     Reopen,
     Spawn,
     SpawnFailed,
     decode,
     encode,
+    shortened,
 )
 from launcher.ipc.scoreboard import Scoreboard
 from launcher.logs.streams import Output
 from launcher.pool.application import Application
 from launcher.pool.source_watch import INTERVAL, SourceWatch
 from launcher.worker.orders import Orders
+
+_MOST_PATHS = 20
+"""Changed files that are told at a time; of 1,000 characters each, they fit into a message."""
 
 _ORPHAN_GRACE = 4.0
 """Seconds that workers get to leave by themselves once the primary is gone."""
@@ -154,6 +159,9 @@ class Arbiter(GunicornArbiter):
                     self.log.reopen_files()
                 self._output.look_after()
                 continue
+            if isinstance(message, Look):
+                self._look_at_sources(asked=True)
+                continue
             assert isinstance(message, Spawn)
             if descriptors:
                 self._orders.append((message, socket.socket(fileno=descriptors[0])))
@@ -199,12 +207,12 @@ class Arbiter(GunicornArbiter):
         for _, sock in self._orders:
             sock.close()
 
-    def _look_at_sources(self) -> None:
-        if self._sources and time.monotonic() >= self._next_look:
+    def _look_at_sources(self, asked: bool = False) -> None:
+        if self._sources and (asked or time.monotonic() >= self._next_look):
             self._next_look = time.monotonic() + INTERVAL
-            path = self._sources.changed()
-            if path:
-                self._report(Changed(path))
+            paths = self._sources.changed()[:_MOST_PATHS]
+            if paths or asked:
+                self._report(Changed([shortened(path, 1_000) for path in paths], asked))
 
     def _report(
         self, message: Changed | Exited | Forked | SpawnFailed, descriptors: tuple[int, ...] = ()

@@ -26,6 +26,7 @@ from launcher.pool.arbiter import Arbiter
 from launcher.pool.fork_safety import open_sockets, why_not_to_fork
 from launcher.pool.load_error import LoadError
 from launcher.pool.source_watch import SourceWatch
+from launcher.settings import Settings
 
 _STDERR = 2
 
@@ -45,7 +46,7 @@ def run(channel: Channel, descriptors: list[int], started_over: bool) -> NoRetur
         boot = dataclasses.replace(boot, settings=settings)
     output = _output(boot, *descriptors[2:])
     # Before the app is loaded: what changes meanwhile may have been read already.
-    sources = SourceWatch(boot.settings.chdir) if boot.settings.watch else None
+    sources = _sources(boot.settings)
     notices: list[str] = []
     failure = None
     try:
@@ -85,6 +86,10 @@ def _ended_with(channel: Channel) -> Iterator[None]:
         yield
     finally:
         fcntl.fcntl(channel.fd, fcntl.F_SETFL, flags)
+
+
+def _sources(settings: Settings) -> SourceWatch | None:
+    return SourceWatch(settings.chdir, settings.watch_ignore) if settings.watch else None
 
 
 def _output(boot: Boot, logs: int | None = None) -> Output:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from launcher.readers import open_regular
 
 INTERVAL = 1.0
 """Seconds between two looks."""
@@ -11,35 +15,113 @@ INTERVAL = 1.0
 _SUFFIXES = (".py", ".html", ".jinja", ".jinja2", ".j2")
 """Code and templates. What else lies there may be the app's data, which it writes itself."""
 
-_Stamp = tuple[int, int]
+_READ = 4 << 20
+"""Bytes of a file that are compared. Longer code than that is written by no hand."""
+
+
+class _File(NamedTuple):
+    """What tells one version of a file from another: its stamp where to look, its content."""
+
+    stamp: tuple[int, ...]
+    content: object
 
 
 class SourceWatch:
-    """The code and templates below a folder, without hidden folders and environments."""
+    """The code and templates below a folder, without hidden folders and environments.
 
-    def __init__(self, folder: str) -> None:
+    ``ignored``: globs of what does not count besides, see `matcher`.
+    """
+
+    def __init__(self, folder: str, ignored: Iterable[str] = ()) -> None:
         self._folder = folder
-        self._stamps = dict(_stamps(folder))
+        self._ignores = matcher(ignored)
+        self._files = dict(self._look({}))
 
-    def changed(self) -> str | None:
-        """A file that is new, gone or another than when this was last asked; None: none is."""
-        before, self._stamps = self._stamps, dict(_stamps(self._folder))
-        different = before.items() ^ self._stamps.items()
-        return min((path for path, _ in different), default=None)
+    def changed(self) -> list[str]:
+        """The files that are new, gone or of other content than when this was last asked."""
+        before, self._files = self._files, dict(self._look(self._files))
+        return sorted(
+            path
+            for path in before.keys() | self._files.keys()
+            if _content(before, path) != _content(self._files, path)
+        )
+
+    def _look(self, known: Mapping[str, _File]) -> Iterator[tuple[str, _File]]:
+        """Path below the folder, and the file; read only if it may be another than is known."""
+        for place, folders, files in os.walk(self._folder):
+            below = os.path.relpath(place, self._folder)
+            folders[:] = [
+                name
+                for name in folders
+                if _may_hold_sources(place, name) and not self._ignores(_join(below, name))
+            ]
+            for name in files:
+                path = _join(below, name)
+                if name.endswith(_SUFFIXES) and not self._ignores(path):
+                    file = _file(os.path.join(place, name), known.get(path))
+                    if file:
+                        yield path, file
 
 
-def _stamps(folder: str) -> Iterator[tuple[str, _Stamp]]:
-    """Path below ``folder``, and what tells one version of the file from another."""
-    for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if _may_hold_sources(place, name)]
-        for name in files:
-            if name.endswith(_SUFFIXES):
-                path = os.path.join(place, name)
-                try:
-                    stat = os.stat(path)
-                except OSError:
-                    continue  # gone meanwhile, or a link to nowhere
-                yield os.path.relpath(path, folder), (stat.st_mtime_ns, stat.st_size)
+def matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
+    """Tells whether a path below the folder, or one of the folders in it, has such a name.
+
+    ``*`` and ``?`` stand for what is within one name, ``[...]`` for one of these
+    characters, ``**/`` for any folders. A pattern with a slash in it is about the
+    whole path, one without about a name anywhere: as in a .gitignore.
+    """
+    expressions = [_expression(pattern) for pattern in patterns]
+    if not expressions:
+        return lambda _path: False
+    matches = re.compile("|".join(expressions)).fullmatch
+    return lambda path: matches(path) is not None
+
+
+_WILD = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+
+
+def _expression(pattern: str) -> str:
+    pattern = pattern.rstrip("/")
+    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[!?[^]/!][^]/]*\])", pattern.removeprefix("./"))
+    text = "".join(_WILD.get(part) or _literal_or_class(part) for part in parts)
+    anywhere = "" if "/" in pattern else "(?:.*/)?"
+    return f"{anywhere}{text}(?:/.*)?"
+
+
+def _literal_or_class(part: str) -> str:
+    if len(part) > 2 and part[0] == "[" and part[-1] == "]":
+        inner = part[1:-1].replace("\\", r"\\").replace("[", r"\[")
+        return f"[^{inner[1:]}]" if inner[0] == "!" else f"[{inner}]"
+    return re.escape(part)
+
+
+def _join(below: str, name: str) -> str:
+    return name if below == "." else os.path.join(below, name)
+
+
+def _file(path: str, known: _File | None) -> _File | None:
+    """What is there now; None for what has gone meanwhile, or a link to nowhere.
+
+    The stamp is older than what is read: a file that is written in between will be
+    read again.
+    """
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
+    if known and known.stamp == stamp:
+        return known
+    try:
+        with open_regular(path) as file:
+            return _File(stamp, (status.st_size, hash(file.read(_READ))))
+    except OSError:
+        return _File(stamp, (status.st_mtime_ns, status.st_size))
+
+
+def _content(files: Mapping[str, _File], path: str) -> object:
+    file = files.get(path)
+    return file and file.content
 
 
 def _may_hold_sources(place: str, name: str) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from launcher.ipc.boot import Boot
 from launcher.ipc.channel import Channel, ChannelClosed
-from launcher.ipc.messages import Begin, Reopen, Spawn, encode
+from launcher.ipc.messages import Begin, Look, Reopen, Spawn, encode
 from launcher.policy.lifecycle import WorkerState
 from launcher.primary.log import folder
 from launcher.primary.pool_process import PoolProcess
@@ -94,7 +94,7 @@ class Generation:
             self.workers[worker.id] = worker
         return sent
 
-    def tell(self, message: Reopen) -> bool:
+    def tell(self, message: Reopen | Look) -> bool:
         """Say something to the pool; False if it is not there to hear, or loads the app."""
         try:
             return self.can_fork and self.channel.send(encode(message))

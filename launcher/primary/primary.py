@@ -15,10 +15,11 @@ from collections.abc import Callable
 from functools import partial
 
 from launcher.errors import LauncherError
-from launcher.ipc.messages import Configured, Reopen
+from launcher.ipc.messages import Changed, Configured, Reopen
 from launcher.logs.folder import POOL
 from launcher.policy.lifecycle import ClusterState, WorkerState
 from launcher.policy.restart import RestartPolicy
+from launcher.primary.auto_reload import AutoReload
 from launcher.primary.control import Reply
 from launcher.primary.exits import EXTERNAL, LastExit, code_and_signal, describe_exit
 from launcher.primary.generation import Generation, Terms
@@ -79,6 +80,7 @@ class Primary:
         self._next_try: Timer | None = None
         """Of a reload that nobody waits for."""
         self._watch = Watch(self)
+        self._auto_reload = AutoReload(self)
 
     # What there is to tell
 
@@ -352,6 +354,7 @@ class Primary:
                 generation.dismiss()
         self._serve()
         self._conclude()
+        self._auto_reload.follow()
 
     def _step_to_the_end(self) -> None:
         if not self._leaving:
@@ -375,6 +378,7 @@ class Primary:
             self._next = self._launch(self.terms)
 
     def _launch(self, terms: Terms) -> Generation | None:
+        self._auto_reload.load_begins()
         self._restart.started(self.reactor.clock())
         try:
             generation = self.roster.launch(terms)
@@ -502,6 +506,7 @@ class Primary:
         """Somebody died whom nobody had asked to leave."""
         self.restarts["crash"] += 1
         self._restart.died(self.reactor.clock(), stood_up)
+        self._auto_reload.follow(failed=True)
         if self._restart.exhausted:
             log(f"giving up after {self._restart.attempts} failed starts in a row")
             self._end_rollout(self._reason, self._detail)
@@ -586,11 +591,9 @@ class Primary:
         if generation is self._next:
             self._next = None
 
-    def code_changed(self, generation: Generation, path: str) -> None:
-        """Load the app anew (``--watch``)."""
-        if generation is self.current:
-            log(f"{path} has changed")
-            self.reload_soon()
+    def code_changed(self, generation: Generation, changed: Changed) -> None:
+        """There may be a reason to load the app anew (``--watch``)."""
+        self._auto_reload.heard(generation, changed)
 
     def reload_soon(self) -> None:
         """Reload, with nobody who waits for it; once, however often it is asked for meanwhile."""

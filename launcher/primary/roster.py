@@ -67,7 +67,7 @@ class Events(Protocol):
     def pool_exited(self, generation: Generation, status: int) -> None:
         """The pool is dead (``status`` as from wait(2)); its workers may live on."""
 
-    def code_changed(self, generation: Generation, path: str) -> None:
+    def code_changed(self, generation: Generation, changed: Changed) -> None:
         """A file of the app is not what the generation has loaded."""
 
     def spawn_failed(self, worker: WorkerHandle, reason: str) -> None:
@@ -218,8 +218,8 @@ class Roster:
                 self._events.app_failed(generation, reason, detail)
             case Notice(text):
                 log(text)
-            case Changed(path):
-                self._events.code_changed(generation, path)
+            case Changed():
+                self._events.code_changed(generation, message)
             case Forked() | SpawnFailed() | Exited():
                 alive = generation.workers.get(message.id)
                 worker = alive or self._exit_awaited.get(message.id)

@@ -100,8 +100,4 @@ def _id(name: str, kind: str, find: Callable[[str], int]) -> int:
 
 
 def _gunicorn_may_say(settings: Settings, environ: Mapping[str, str]) -> bool:
-    return bool(
-        settings.gunicorn_config
-        or environ.get("GUNICORN_CMD_ARGS")
-        or os.path.lexists(os.path.join(settings.chdir, "gunicorn.conf.py"))
-    )
+    return bool(settings.gunicorn_config or environ.get("GUNICORN_CMD_ARGS"))

@@ -18,6 +18,7 @@ SAMPLES: dict[Any, list[Any]] = {
     bool: [False, True],
     str: ["", 'naïve "quotes"\n\0 \U0001f600'],
     list[int]: [[], [1, 2**40]],
+    list[str]: [[], ["a.py", "naïve \udc80.html"]],
     list[Deal]: [[], [Deal(1, 2, 3, 4, 5, False, "::1"), Deal(6, 7, 8, 9, 10, True, "")]],
 }
 """Two values of every type that a field has."""

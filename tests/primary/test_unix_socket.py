@@ -65,14 +65,18 @@ def test_an_owner_that_there_is_not(tmp_path: Path, text: str, line: str) -> Non
 def test_until_gunicorn_has_been_asked_nobody_else_may(
     tmp_path: Path, environ: Mapping[str, str]
 ) -> None:
-    if not environ:
-        (tmp_path / "gunicorn.conf.py").touch()
-    access = access_of(settings(tmp_path), environ)
+    config = "" if environ else "python:conf"
+    access = access_of(settings(tmp_path, **_config(config)), environ)
     assert access == Access(None)
     assert access.completed(0o770, 1, 2) == Access(0o770, 1, 2)
-    sure = access_of(settings(tmp_path, unix_socket_mode="600", unix_socket_owner=":7"), environ)
+    told = {"unix_socket_mode": "600", "unix_socket_owner": ":7", **_config(config)}
+    sure = access_of(settings(tmp_path, **told), environ)
     assert sure.completed(0o770, 1, 2) == sure == Access(0o600, -1, 7)
-    assert access_of(settings(tmp_path / ".."), {}) == ALL
+    assert access_of(settings(tmp_path), {}) == ALL
+
+
+def _config(name: str) -> dict[str, str]:
+    return {"gunicorn_config": name} if name else {}
 
 
 @pytest.mark.parametrize("bits", [0o600, 0o660, 0o777, None])
