@@ -77,7 +77,7 @@ class Keys(click.ParamType[tuple[str, ...], object]):
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for results.json, results.txt and chart.svg.  [default: benchmarks/results]",
+    help="Folder for the files with the results.  [default: benchmarks/results]",
 )
 @click.option(
     "--source",

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.figures import best
-from benchmarks.peers import variants
-
-Lookup = Callable[[str, str], dict[str, float]]
-"""The medians of a scenario and a peer; empty when it was not measured."""
-
+from benchmarks.figures import Lookup, best, fastest, of_variants
 
 BEST = "'s best"
 FASTEST = "'s fastest"
@@ -148,10 +142,10 @@ def _judge(lookup: Lookup, mark: Mark) -> Verdict | None:
 def _base(lookup: Lookup, mark: Mark) -> float | None:
     """The reference's figure."""
     figure = mark.base or mark.figure
-    family, quote, which = mark.reference.partition("'")
-    if not quote:
-        return lookup(mark.scenario, mark.reference).get(figure)
-    found = [medians for key in variants(family) if (medians := lookup(mark.scenario, key))]
+    server, quote, which = mark.reference.partition("'")
     if quote + which == FASTEST:
-        found = sorted(found, key=lambda medians: medians["rate"])[-1:]
-    return best(figure, (medians.get(figure) for medians in found))
+        return fastest(lookup, mark.scenario, server).get(figure)
+    if quote + which == BEST:
+        found = of_variants(lookup, mark.scenario, server)
+        return best(figure, (medians.get(figure) for medians in found))
+    return lookup(mark.scenario, mark.reference).get(figure)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from benchmarks import chart, marks
+from benchmarks import chart, marks, summary
 from benchmarks.bench import Scenario
 from benchmarks.campaign import Results
 from benchmarks.figures import Figures, best
@@ -164,10 +164,12 @@ class Run:
         """The files of a run, into a folder that is made; what was written."""
         folder.mkdir(parents=True, exist_ok=True)
         files = {"results.json": self.json(), "results.txt": self.text()}
-        if rows := chart.rows_of(self.results, self.peers):
+        if brief := summary.markdown(self.results.summary):
+            files["summary.md"] = brief
+        if filled := chart.filled(self.results.summary, self.peers):
             rounds = f"medians of {self.rounds} rounds" if self.rounds > 1 else "1 round"
             note = f"2 workers, 64 connections, {rounds} of {self.seconds:g} s."
-            files["chart.svg"] = chart.draw(rows, self.machine, note)
+            files["chart.svg"] = chart.draw(filled, self.machine, note)
         for name, content in files.items():
             (folder / name).write_text(content)
         return [folder / name for name in files]

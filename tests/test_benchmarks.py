@@ -246,7 +246,9 @@ def test_the_json_file_has_rounds_and_medians(run: report.Run) -> None:
 
 def test_the_chart_is_well_formed_and_begins_with_ours(run: report.Run, tmp_path: Path) -> None:
     written = run.write(tmp_path / "new")
-    assert [path.name for path in written] == ["results.json", "results.txt", "chart.svg"]
+    assert [path.name for path in written] == [
+        *("results.json", "results.txt", "summary.md", "chart.svg")
+    ]
     root = ET.fromstring(written[-1].read_text())
     texts = [element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}text")]
     assert any("A <fast> CPU" in text for text in texts)
@@ -257,9 +259,9 @@ def test_the_chart_is_well_formed_and_begins_with_ours(run: report.Run, tmp_path
 
 def test_a_chart_of_one_scenario() -> None:
     results = Results({("keepalive", "node"): [{"cpu_us": 96.0}]})
-    rows = chart.rows_of(results, peers.PEERS)
-    assert rows == [chart.Row("Node cluster + Express", False, 96.0, None)]
-    ET.fromstring(chart.draw(rows, MACHINE, ""))
+    (filled,) = chart.filled(results.summary, peers.PEERS)
+    assert filled.rows == (chart.Row("Node cluster + Express", False, (96.0, None)),)
+    ET.fromstring(chart.draw([filled], MACHINE, ""))
 
 
 @pytest.mark.parametrize(
