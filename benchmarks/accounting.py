@@ -89,6 +89,12 @@ def cpu_seconds(processes: Iterable[Stat]) -> float:
     return sum(process.ticks for process in processes) / TICKS
 
 
+def stolen_seconds(proc: Path = PROC) -> float:
+    """That the machine's host has given to others, on all CPUs together (proc_stat(5))."""
+    fields = (proc / "stat").read_text().partition("\n")[0].split()
+    return int(fields[8]) / TICKS
+
+
 def exact_cpu_seconds(pid: int, proc: Path = PROC) -> float:
     """Of all living threads of one process, to the nanosecond (the scheduler's own books)."""
     tasks = (proc / str(pid) / "task").iterdir()

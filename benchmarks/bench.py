@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import resource
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,21 +86,52 @@ def put_under_load(bench: Bench, peer: Peer, what: Load, **setup: Any) -> Figure
     with bench.serve(peer, **setup) as server:
         server.wait_for_workers()
         load.run(what, server.port, WARM_UP)
-        before, clients_before = server.cpu_seconds(), _clients_seconds()
+        before = Meter.read(bench, server)
         outcome = load.run(what, server.port, bench.seconds)
-        used, clients_used = server.cpu_seconds() - before, _clients_seconds() - clients_before
+        used = Meter.read(bench, server) - before
         return {
-            **figures_of(outcome, used),
-            "client_us": clients_used * 1e6 / max(outcome.requests, 1),
+            **figures_of(outcome, used.server),
+            "client_us": used.client * 1e6 / max(outcome.requests, 1),
+            "others_percent": used.others_percent,
             "pss_mib": server.memory() / MIB,
             "threads": max(map(accounting.threads, server.processes()), default=0),
         }
 
 
-def _clients_seconds() -> float:
-    """CPU time of all processes that this one has waited for: the load's, while one is measured."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+@dataclass(frozen=True)
+class Meter:
+    """CPU seconds until now, or between two readings."""
+
+    server: float
+    client: float
+    """Of all processes that this one has waited for: while a load is measured, the load's."""
+    database: float
+    everyone: float
+    """Of all processes of this machine, and what its host took away."""
+    clock: float
+    """The time on all CPUs."""
+
+    @staticmethod
+    def read(bench: Bench, server: Server) -> Meter:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        everyone = accounting.cpu_seconds(accounting.all_stats().values())
+        return Meter(
+            server=server.cpu_seconds(),
+            client=used.ru_utime + used.ru_stime,
+            database=bench.database.cpu_seconds(),
+            everyone=everyone + accounting.stolen_seconds(),
+            clock=time.monotonic() * len(os.sched_getaffinity(0)),
+        )
+
+    def __sub__(self, before: Meter) -> Meter:
+        mine, theirs = dataclasses.astuple(self), dataclasses.astuple(before)
+        return Meter(*(now - then for now, then in zip(mine, theirs, strict=True)))
+
+    @property
+    def others_percent(self) -> float:
+        """What had nothing to do with the measurement, of all CPUs."""
+        others = self.everyone - self.server - self.client - self.database
+        return max(others, 0.0) / self.clock * 100
 
 
 def figures_of(outcome: Outcome, cpu_seconds: float) -> Figures:

@@ -20,12 +20,13 @@ from benchmarks.campaign import Cell, Results
 from benchmarks.figures import MORE_IS_BETTER, Figures
 from benchmarks.machine import Machine
 from benchmarks.peers import Peer
-from benchmarks.report import COLUMNS, number, table
+from benchmarks.report import COLUMNS, disturbed, number, table
 
 MARGIN = 0.03
 """Of a ratio's median: up to here two copies are alike."""
 
 JUDGED = ("cpu_us", "rate")
+NOT_COMPARED = ("others_percent", "errors")
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,8 @@ def rows(results: Results, scenario: Scenario, contested: Contest) -> list[Row]:
     medians = [results.summary(scenario.key, peer.key) for peer in contested.peers[:2]]
     found = []
     for name in scenario.shows:
+        if name in NOT_COMPARED:
+            continue
         between, control = ratio(name, this, other), ratio(name, again, this)
         if between and control:
             found.append(Row(name, medians[0][name], medians[1][name], between, control))
@@ -156,6 +159,7 @@ class Comparison:
             "This machine was busy: do not trust the figures." if self.machine.busy else "",
             f"Against {self.folder}: {self.pairs} pairs of {self.seconds:g} s.",
             *(self._table(scenario, each) for scenario in self.scenarios for each in self.contests),
+            disturbed(self.results),
             "\n".join(f"failed: {failure}" for failure in self.results.failures),
         ]
         return "\n\n".join(part for part in parts if part) + "\n"

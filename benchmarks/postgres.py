@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import IO
 from urllib.parse import quote
 
+from benchmarks import accounting
 from benchmarks.server import end_with_parent
 
 ROWS = 1000
@@ -66,6 +67,8 @@ class Database:
         self._binaries = binaries
         self._folder: Path | None = None
         """None until it is made."""
+        self._pid: int | None = None
+        """Of its first process, while it runs."""
 
     def __enter__(self) -> Database:
         return self
@@ -93,12 +96,18 @@ class Database:
         log = folder / "log"
         with log.open("wb") as output:
             server = self._start("postgres", "-D", str(folder / "data"), output=output)
+        self._pid = server.pid
         try:
             self._wait_until_ready(server, log)
             yield f"postgresql+psycopg://postgres@/postgres?host={quote(str(folder))}"
         finally:
             # "Fast shutdown": sessions are cut off, and the next start has nothing to recover.
+            self._pid = None
             _end(server, signal.SIGINT)
+
+    def cpu_seconds(self) -> float:
+        """Used by all its processes until now; 0 where it does not run."""
+        return accounting.cpu_seconds(accounting.family(self._pid)) if self._pid else 0.0
 
     def _make(self) -> Path:
         """Its folder with the data, a second's work."""

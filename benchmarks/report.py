@@ -31,6 +31,7 @@ COLUMNS = {
     "all_ms": "all workers ms",
     "full_ms": "ms",
     "client_us": "client µs",
+    "others_percent": "others %",
     "failed_per_kill": "failed per kill",
     "failed_per_reload": "failed per reload",
     "took_ms": "ms each",
@@ -45,6 +46,9 @@ COLUMNS = {
 
 RATIOS = {"rate": "rate", "cpu_us": "CPU"}
 """How a figure is called in the head of a ratio, where several are compared."""
+
+DISTURBED = 5
+"""Percent of all CPUs that others may take."""
 
 
 def number(value: float | None) -> str:
@@ -110,6 +114,24 @@ def marks_table(verdicts: Sequence[marks.Verdict]) -> str:
     return table(rows)
 
 
+def disturbed(results: Results) -> str:
+    """A word on measurements during which other processes worked; empty when there were none."""
+    shares = [
+        figures["others_percent"]
+        for rounds in results.samples.values()
+        for figures in rounds
+        if "others_percent" in figures
+    ]
+    many = sum(share > DISTURBED for share in shares)
+    if not many:
+        return ""
+    most = f"at most {max(shares):.0f} %"
+    return (
+        f"In {many} of {len(shares)} measurements other processes, or the host, took more than "
+        f"{DISTURBED} % of the CPUs, {most}."
+    )
+
+
 @dataclass(frozen=True)
 class Run:
     """A whole run: what was measured of whom, how, where, and what came out."""
@@ -129,6 +151,7 @@ class Run:
             "This machine was busy: do not trust the figures." if self.machine.busy else "",
             *(scenario_table(self.results, scenario, self.peers) for scenario in self.scenarios),
             marks_table(verdicts) if verdicts else "",
+            disturbed(self.results),
             "\n".join(f"failed: {failure}" for failure in self.results.failures),
         ]
         return "\n\n".join(part for part in parts if part) + "\n"

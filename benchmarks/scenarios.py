@@ -180,7 +180,10 @@ def _deals(peer: Peer) -> bool:
     return peer.rests and peer.deals
 
 
-_LOAD = ("cpu_us", "rate", "p50_ms", "p99_ms", "p999_ms", "pss_mib", "errors")
+_LOAD = (
+    *("cpu_us", "rate", "p50_ms", "p99_ms", "p999_ms"),
+    *("pss_mib", "client_us", "others_percent", "errors"),
+)
 _PRIMARY = ("per_second", *(f"{what}_{idle}" for what in ("cost_us", "rate") for idle in IDLE))
 
 SCENARIOS = (

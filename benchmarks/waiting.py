@@ -31,7 +31,10 @@ PAUSES = (100, 200, 300, 500, 1000)
 """A request thinks for so many milliseconds besides the 0.1 that Flask takes, then waits for so
 many microseconds."""
 
-SHOWN = ("rate", "cpu_us", "p50_ms", "p99_ms", "p999_ms", "threads", "client_us", "errors")
+SHOWN = (
+    *("rate", "cpu_us", "p50_ms", "p99_ms", "p999_ms"),
+    *("threads", "client_us", "others_percent", "errors"),
+)
 COMPARED = ("rate", "cpu_us")
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from app import create_app
-from benchmarks import chart, figures, marks, peers, report, scenarios, summary, waiting
+from benchmarks import accounting, chart, figures, marks, peers, report, scenarios, summary, waiting
 from benchmarks import toolbox as tools
+from benchmarks.bench import Meter
 from benchmarks.campaign import Results
 from benchmarks.marks import Mark
 from benchmarks.servers import webapp
@@ -161,3 +162,25 @@ def test_a_mark_of_nobody_measured_is_not_judged() -> None:
     assert marks.judge(summary_of(ours={"cpu_us": 1.0}), (best,)) == []
     assert best.text == "s cpu_us at most gthread's best"
     assert "of ours-4threads" in Mark("s", "rate", plus=1, subject="ours-4threads").text
+
+
+def test_what_others_took_is_what_is_left_of_all() -> None:
+    before = Meter(server=1.0, client=1.0, database=0.0, everyone=10.0, clock=100.0)
+    after = Meter(server=3.0, client=1.5, database=1.0, everyone=14.0, clock=110.0)
+    assert (after - before).others_percent == pytest.approx(5)
+    # The server's clock is read a moment later than everyone's.
+    assert Meter(2.0, 0.0, 0.0, 1.9, 10.0).others_percent == 0
+
+
+def test_measurements_that_others_disturbed_are_told() -> None:
+    results = Results({("keepalive", "ours"): [{"others_percent": 1.0}, {"rate": 1.0}]})
+    assert report.disturbed(results) == ""
+    results.samples["close", "ours"] = [{"others_percent": 40.0}]
+    assert "In 1 of 2 measurements" in report.disturbed(results)
+    assert "at most 40 %" in report.disturbed(results)
+
+
+def test_what_the_host_took(tmp_path: Path) -> None:
+    (tmp_path / "stat").write_text("cpu  1 2 3 4 5 6 7 800 9 10\ncpu0 1 2 3 4 5 6 7 8 9 10\n")
+    assert accounting.stolen_seconds(tmp_path) == 800 / accounting.TICKS
+    assert accounting.stolen_seconds() >= 0
