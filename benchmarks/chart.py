@@ -67,7 +67,7 @@ PANELS = (
             ("a row from PostgreSQL in 1 ms", "database-1ms"),
         ),
         lambda peer: peer.waits,
-        "granian, uWSGI and gunicorn gthread: the best of 4, 16 and 64 threads.",
+        "gunicorn gthread and uWSGI: the best of 4, 16 and 64 threads; granian: or its own number.",
     ),
     Panel(
         "Server CPU time per request where nothing waits, in microseconds",

@@ -195,7 +195,7 @@ def _gthreads() -> Iterable[Peer]:
 
 
 def _with_threads(peer: Peer, command: Callable[..., Command], option: str) -> Iterable[Peer]:
-    """Of a server that is at its best with one thread where nothing waits."""
+    """Of a server that is told no number where nothing waits."""
     for n in THREADS:
         yield dataclasses.replace(
             peer,
@@ -210,7 +210,8 @@ def _with_threads(peer: Peer, command: Callable[..., Command], option: str) -> I
 
 _NODE = ("node", "express")
 _UWSGI = Peer("uwsgi", "uWSGI", ("flask", "uwsgi"), _uwsgi(), reload=_hang_up)
-_GRANIAN = Peer("granian", "granian", ("flask", "granian"), _granian(), reload=_hang_up)
+# Without a number it starts threads as it needs them, as the launcher does.
+_GRANIAN = Peer("granian", "granian", ("flask", "granian"), _granian(), reload=_hang_up, waits=True)
 
 PEERS = (
     _launcher("ours", "launcher", waits=True),

@@ -16,8 +16,8 @@ COLUMNS = {
 }
 
 NOTE = (
-    "Where the app waits, granian, uWSGI and gunicorn gthread have 4, 16 or 64 threads, whichever "
-    "gives them the most requests per second."
+    "Where the app waits, uWSGI and gunicorn gthread have 4, 16 or 64 threads, granian those or as "
+    "many as it takes by itself: whichever gives them the most requests per second."
 )
 
 
