@@ -55,6 +55,8 @@ class Generation:
         """Ends the generation when it does not become ready in time."""
         self.error: str | None = None
         """Why the app cannot be loaded."""
+        self.dismissed = False
+        """Whether the pool was told to go."""
         self.channel = Channel(pool.sock)
         self._process = pool.process
 
@@ -116,13 +118,22 @@ class Generation:
 
     def dismiss(self) -> None:
         """Let the pool go: it reaps what it has, tells how that ended, and leaves."""
+        self.dismissed = True
         self.channel.say_no_more()
+        self.wake()
+
+    def wake(self) -> None:
+        """Have the pool do what it was told, should it have been stopped (SIGSTOP)."""
+        self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """End the pool now. Only while its exit has not been collected."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
         if self.alive:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGKILL)
+                os.kill(self._process.pid, number)
 
     def gone(self, status: int) -> None:
         """The pool's exit was collected (``status`` as from wait(2))."""

@@ -182,7 +182,7 @@ class Primary:
             if worker.state is WorkerState.LAUNCHING:
                 worker.signal(signal.SIGKILL)
             # Also to those: one that has not said hello cannot be signalled yet.
-            worker.retire(final=True)
+            self.roster.retire(worker, final=True)
         self.step()
 
     def kill(self) -> None:
@@ -351,7 +351,7 @@ class Primary:
         self._retire_the_surplus()
         for generation in self.roster.generations:
             if generation not in (self.current, self._next) and not generation.workers:
-                generation.dismiss()
+                self.roster.dismiss(generation)
         self._serve()
         self._conclude()
         self._auto_reload.follow()
@@ -364,7 +364,7 @@ class Primary:
             if not generation.loaded or self._killed:
                 generation.kill()
             elif not generation.workers:
-                generation.dismiss()
+                self.roster.dismiss(generation)
         if self.roster.generations:
             return
         if self.traffic.taking_leave and not self._killed:
@@ -497,7 +497,7 @@ class Primary:
         worker.asked = worker.asked or why
         if worker.deadline:
             worker.deadline.cancel()
-        worker.retire(final=False)
+        self.roster.retire(worker, final=False)
         worker.deadline = self.reactor.call_later(
             self.settings.graceful_timeout, partial(self._too_late_to_leave, worker)
         )
@@ -523,6 +523,8 @@ class Primary:
 
     def _too_late_to_leave(self, worker: WorkerHandle) -> None:
         log(f"ending by force, not finished in time: {worker}")
+        if worker.pid is None:  # its pool has not even forked it
+            self.roster.generation_of(worker).kill()
         worker.signal(signal.SIGKILL)
 
     def _unfit(self, worker: WorkerHandle, what: str) -> None:

@@ -186,6 +186,25 @@ class Roster:
             time.sleep(0.001)
         os.close(self._scoreboard_fd)
 
+    def retire(self, worker: WorkerHandle, final: bool) -> None:
+        """Have a worker leave, as `WorkerHandle.retire`; it may have to be forked first."""
+        worker.retire(final)
+        if worker.pid is None:
+            self.generation_of(worker).wake()
+
+    def dismiss(self, generation: Generation) -> None:
+        """Let the pool of a generation without workers go; end it if it has not gone in time."""
+        if not generation.dismissed:
+            generation.dismiss()
+            patience = max(_LAST_MOMENT, generation.terms.settings.graceful_timeout)
+            late = partial(self._end_late, generation)
+            generation.deadline = self._reactor.call_later(patience, late)
+
+    @staticmethod
+    def _end_late(generation: Generation) -> None:
+        log(f"ending by force, not finished in time: the pool of generation {generation.number}")
+        generation.kill()
+
     def discard(self, generation: Generation) -> None:
         """End a generation and its workers now."""
         for worker in list(generation.workers.values()):

@@ -185,12 +185,17 @@ class WorkerHandle:
         self.repeat()
 
     def retire(self, final: bool) -> None:
-        """Ask it to finish what it runs and leave."""
+        """Ask it to finish what it runs and leave.
+
+        A process that was stopped (SIGSTOP) could not: it is continued, as systemd does
+        with what it stops (systemd.kill(5)).
+        """
         if self.state in (WorkerState.LAUNCHING, WorkerState.ONLINE):
             self.state = advance(self.state, WorkerState.RETIRING)
         self.expected = True
         self._unheard.append(Retire(final))
         self.repeat()
+        self.signal(signal.SIGCONT)
 
     def repeat(self) -> None:
         """Ask it again, if it was too far behind to be asked."""
