@@ -104,6 +104,26 @@ class Reopen(NamedTuple):
     """Primary to pool and worker: the log files were renamed; write to new ones."""
 
 
+class Alone(NamedTuple):
+    """Primary to pool: no other generation is left, neither its pool nor a worker of it."""
+
+
+class Buried(NamedTuple):
+    """Primary to pool: a process has ended of which no pool can tell, and was collected.
+
+    ``id`` is the worker's; 0: it was a pool.
+    """
+
+    pid: int
+    id: int
+
+
+class Scaled(NamedTuple):
+    """Primary to pool: there are to be so many workers from now on."""
+
+    workers: int
+
+
 class Hello(NamedTuple):
     """Worker to primary, first of all: I was forked and have this pid."""
 
@@ -239,6 +259,9 @@ Message = (
     | Retire
     | Share
     | Reopen
+    | Alone
+    | Buried
+    | Scaled
     | Hello
     | Ready
     | Retiring
@@ -265,6 +288,9 @@ _TYPES: dict[bytes, type[Any]] = {
     b"R": Retire,
     b"s": Share,
     b"o": Reopen,
+    b"a": Alone,
+    b"g": Buried,
+    b"n": Scaled,
     b"H": Hello,
     b"y": Ready,
     b"r": Retiring,

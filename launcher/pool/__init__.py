@@ -7,6 +7,9 @@ from collections.abc import Iterator
 APP_FAILED = 4
 """Exit status of a process that could not load the app (gunicorn's APP_LOAD_ERROR)."""
 
+WORKER_FAILED = 3
+"""Exit status of a worker that an exception has ended (gunicorn's WORKER_BOOT_ERROR)."""
+
 
 @contextlib.contextmanager
 def _hidden(variable: str) -> Iterator[None]:

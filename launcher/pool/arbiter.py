@@ -27,11 +27,15 @@ from launcher import signals
 from launcher.ipc.boot import Boot
 from launcher.ipc.channel import Channel, ChannelClosed
 from launcher.ipc.messages import (
+    Alone,
+    Buried,
     Changed,
     Exited,
     Forked,
     Look,
+    Message,
     Reopen,
+    Scaled,
     Spawn,
     SpawnFailed,
     decode,
@@ -41,6 +45,7 @@ from launcher.ipc.messages import (
 from launcher.ipc.scoreboard import Scoreboard
 from launcher.logs.streams import Output
 from launcher.pool.application import Application
+from launcher.pool.hooks import Hooks
 from launcher.pool.source_watch import INTERVAL, SourceWatch
 from launcher.worker.orders import Orders
 
@@ -77,6 +82,7 @@ class Arbiter(GunicornArbiter):
         self._scoreboard = Scoreboard(scoreboard, boot.settings.threads)
         self._orders: deque[tuple[Spawn, socket.socket]] = deque()
         self._being_spawned: Orders | None = None
+        self._hooks = Hooks(self, boot.generation)
         super().__init__(app)
 
     def setup(self, app: Application) -> None:
@@ -84,13 +90,15 @@ class Arbiter(GunicornArbiter):
         super().setup(app)
         self._make_worker: Callable[..., GunicornWorker] = self.worker_class
         self.worker_class = self._worker_with_orders
+        self._post_fork: Callable[[GunicornArbiter, GunicornWorker], None] = self.cfg.post_fork
+        self.cfg.set("post_fork", self._in_the_worker)
 
     def start(self) -> None:
         """Overridden: gunicorn's opens listeners and writes a pid file, which are the primary's."""
         self.pid = os.getpid()
-        self.cfg.on_starting(self)
+        self._hooks.begin()
         self.init_signals()
-        self.cfg.when_ready(self)
+        self._hooks.ready()
 
     def init_signals(self) -> None:
         """Overridden: signals wake the same wait that the channel does."""
@@ -120,7 +128,7 @@ class Arbiter(GunicornArbiter):
                 self._look_at_sources()
         except ChannelClosed:
             self._wait_for_orphans()
-        self.cfg.on_exit(self)
+        self._hooks.end()
         raise SystemExit(0)
 
     def manage_workers(self) -> None:
@@ -147,26 +155,30 @@ class Arbiter(GunicornArbiter):
             worker = self.WORKERS.pop(pid, None)
             if worker:
                 worker.tmp.close()
-                self.cfg.child_exit(self, worker)
+                self._hooks.child_exit(worker)
                 self._report(Exited(worker.age, pid, status))
 
     def _receive(self) -> None:
         while received := self._channel.receive():
             record, descriptors = received
-            message = decode(record)
-            if isinstance(message, Reopen):
+            self._heard(decode(record), descriptors)
+
+    def _heard(self, message: Message, descriptors: list[int]) -> None:
+        match message:
+            case Spawn() if descriptors:
+                self._orders.append((message, socket.socket(fileno=descriptors[0])))
+            case Spawn():  # no room for the descriptor here
+                self._report(SpawnFailed(message.id, "too many open files"))
+            case Reopen():
                 if self.log:
                     self.log.reopen_files()
                 self._output.look_after()
-                continue
-            if isinstance(message, Look):
+            case Look():
                 self._look_at_sources(asked=True)
-                continue
-            assert isinstance(message, Spawn)
-            if descriptors:
-                self._orders.append((message, socket.socket(fileno=descriptors[0])))
-            else:  # no room for the descriptor here
-                self._report(SpawnFailed(message.id, "too many open files"))
+            case Alone() | Buried() | Scaled():
+                self._hooks.heard(message)
+            case _:
+                raise AssertionError(message)
 
     def _fork(self, spawn: Spawn, sock: socket.socket) -> None:
         # gunicorn numbers workers itself, from 1; the primary's ids span pools.
@@ -198,6 +210,12 @@ class Arbiter(GunicornArbiter):
         worker: Any = self._make_worker(*args)
         worker.orders = self._being_spawned
         return cast(GunicornWorker, worker)
+
+    def _in_the_worker(self, _: GunicornArbiter, worker: Any) -> None:
+        """In the hook's place, which is the first that runs in the new process."""
+        worker.become()
+        with worker.failure_told():
+            self._post_fork(self, worker)
 
     def _leave_the_pool(self) -> None:
         """In a new worker: close what is the pool's, else end of file would lie to the primary."""

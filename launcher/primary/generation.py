@@ -15,7 +15,16 @@ from dataclasses import dataclass, field
 
 from launcher.ipc.boot import Boot
 from launcher.ipc.channel import Channel, ChannelClosed
-from launcher.ipc.messages import Begin, Look, Reopen, Spawn, encode
+from launcher.ipc.messages import (
+    Alone,
+    Begin,
+    Buried,
+    Look,
+    Reopen,
+    Scaled,
+    Spawn,
+    encode,
+)
 from launcher.policy.lifecycle import WorkerState
 from launcher.primary.log import folder
 from launcher.primary.pool_process import PoolProcess
@@ -47,6 +56,10 @@ class Generation:
         self.terms = terms
         self.loaded = False
         """Whether the pool has loaded the app (or left that to its workers)."""
+        self.alone = number == 1
+        """Whether the pool knows that no other generation is left; see `Succession`."""
+        self.workers_told = terms.settings.wanted
+        """How many workers there are to be, as far as the pool knows."""
         self.alive = True
         """Whether the pool's exit has not been collected yet."""
         self.workers: dict[int, WorkerHandle] = {}
@@ -96,7 +109,7 @@ class Generation:
             self.workers[worker.id] = worker
         return sent
 
-    def tell(self, message: Reopen | Look) -> bool:
+    def tell(self, message: Reopen | Look | Alone | Buried | Scaled) -> bool:
         """Say something to the pool; False if it is not there to hear, or loads the app."""
         try:
             return self.can_fork and self.channel.send(encode(message))

@@ -30,6 +30,7 @@ from launcher.primary.notify import notify
 from launcher.primary.reactor import Reactor, Timer
 from launcher.primary.rollout import Rollout
 from launcher.primary.roster import ConnectionMessage, Roster
+from launcher.primary.succession import Succession
 from launcher.primary.traffic import Traffic
 from launcher.primary.watch import Watch
 from launcher.primary.worker_handle import WorkerHandle
@@ -81,6 +82,7 @@ class Primary:
         """Of a reload that nobody waits for."""
         self._watch = Watch(self)
         self._auto_reload = AutoReload(self)
+        self._succession = Succession()
 
     # What there is to tell
 
@@ -344,6 +346,7 @@ class Primary:
             self._step_to_the_end()
             return
         self._replace_a_lost_pool()
+        self._succession.tell(self.current, self.roster.generations, self.wanted)
         for generation in (self.current, self._next):
             if generation:
                 self._fill(generation)
@@ -573,6 +576,7 @@ class Primary:
 
     def pool_exited(self, generation: Generation, status: int) -> None:
         """Its workers live on until those of a new pool have replaced them."""
+        self._succession.died(generation.pid)
         if generation in (self.current, self._next) and not self._stopping:
             doing = "" if generation.loaded else " while the app was being loaded"
             self._pool_lost(
@@ -668,6 +672,7 @@ class Primary:
         if worker.expected or worker.cause or self._stopping:
             return
         reason = f"{worker} {describe_exit(status)}"
+        reason = f"{reason}: {worker.error}" if worker.error else reason
         log(reason)
         if self._of_a_transaction(worker) and self._next:
             self._undo(self._next, self._next.error or reason)
@@ -675,6 +680,11 @@ class Primary:
         else:
             self._reason = reason
         self._fail_the_start()
+
+    def died_without_pool(self, pid: int, worker_id: int) -> None:
+        """The pool in charge is told in the place of its own."""
+        self._succession.died(pid, worker_id)
+        self.step()
 
     def _note_exit(self, worker: WorkerHandle, status: int | None) -> None:
         code, killed_by = (None, None) if status is None else code_and_signal(status)

@@ -85,6 +85,9 @@ class Events(Protocol):
     def worker_exited(self, worker: WorkerHandle, status: int) -> None:
         """How a dead worker ended; comes after `worker_gone`."""
 
+    def died_without_pool(self, pid: int, worker_id: int) -> None:
+        """A worker whose pool is dead has been collected here."""
+
     def worker_said(self, worker: WorkerHandle, message: ConnectionMessage) -> None:
         """Something about connections it has."""
 
@@ -107,8 +110,9 @@ class Roster:
         self._last_generation = 0
         self._exit_awaited: dict[int, WorkerHandle] = {}
         """By id: the dead whose exit status has not come yet."""
-        self._to_collect: set[int] = set()
-        """Pids of the dead whose pool ended before it could tell: they become our children."""
+        self._to_collect: dict[int, int] = {}
+        """Of the dead whose pool ended before it could tell, pid and id: they become our
+        children."""
 
     def workers(self) -> list[WorkerHandle]:
         """All workers that are not dead, by slot and age."""
@@ -168,8 +172,11 @@ class Roster:
                 return
             if pid == 0:
                 return
-            self._to_collect.discard(pid)
-            self._reaped(pid, status)
+            worker_id = self._to_collect.pop(pid, None)
+            if worker_id:
+                self._events.died_without_pool(pid, worker_id)
+            else:
+                self._reaped(pid, status)
 
     def close(self) -> None:
         """Release the scoreboard, once those that are ending have ended.
@@ -182,7 +189,7 @@ class Roster:
                 with contextlib.suppress(ChildProcessError):
                     if os.waitpid(pid, os.WNOHANG)[0] == 0:
                         continue
-                self._to_collect.discard(pid)
+                self._to_collect.pop(pid, None)
             time.sleep(0.001)
         os.close(self._scoreboard_fd)
 
@@ -224,6 +231,7 @@ class Roster:
             for worker in [*generation.workers.values(), *self._exit_awaited.values()]:
                 if worker.pid == pid:
                     self._exited(generation, worker, status)
+                    self._events.died_without_pool(pid, worker.id)
                     return
 
     def _heard_pool(self, generation: Generation, message: Message, descriptors: list[int]) -> None:
@@ -273,6 +281,7 @@ class Roster:
             case Ready():
                 self._events.worker_loaded(worker)
             case Failed(reason, detail):
+                worker.error = reason
                 self._events.app_failed(generation, reason, detail)
             case Retiring(reason, cause):
                 self._events.worker_retires(worker, reason, cause)
@@ -304,7 +313,7 @@ class Roster:
                 if worker.generation == generation.number:
                     del self._exit_awaited[worker.id]
                     if worker.pid:
-                        self._to_collect.add(worker.pid)
+                        self._to_collect[worker.pid] = worker.id
 
     def _watch(self, channel: Channel, heard: _Heard, closed: Callable[[], None]) -> None:
         def readable(_fd: int, _events: int) -> None:

@@ -52,6 +52,8 @@ class WorkerHandle:
         """The counter of ``restarts`` that its end belongs to; empty: crash, or none."""
         self.replaced = False
         """Whether it serves only until its replacement is ready."""
+        self.error = ""
+        """Why it ends, if it could say so: an exception."""
         self.asked = ""
         """Why it was asked to leave: reload, restart, scale, stop."""
         self.overdue: frozenset[int] = frozenset()

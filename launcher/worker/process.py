@@ -8,6 +8,7 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from types import FrameType
 
 from gunicorn.workers.base import Worker as GunicornWorker
@@ -16,7 +17,7 @@ from setproctitle import setproctitle
 from launcher import current_worker, signals
 from launcher.ipc.channel import Channel, ChannelClosed
 from launcher.ipc.messages import Failed, Hello, Message, Ready, Retiring, encode
-from launcher.pool import APP_FAILED
+from launcher.pool import APP_FAILED, WORKER_FAILED
 from launcher.pool.load_error import LoadError
 from launcher.worker import forked
 from launcher.worker.crew import Crew
@@ -37,13 +38,21 @@ class Worker(GunicornWorker):
 
     orders: Orders
 
-    def init_process(self) -> None:
-        """Overridden: become the worker that was ordered, then go on as gunicorn's do."""
+    @property
+    def nr(self) -> int:
+        """How many requests it has begun, as gunicorn's hooks know it. Counted elsewhere."""
+        row = self.orders.row
+        return row.requests() + row.busy()
+
+    @nr.setter
+    def nr(self, value: int) -> None:
+        """Nothing: gunicorn begins with 0, and so does the row."""
+
+    def become(self) -> None:
+        """In the new process, before anything of the user's: be the worker that was ordered."""
         orders = self.orders
         orders.leave_the_pool()
         orders.output.become(str(orders.slot))
-        if self.cfg.uid != os.geteuid():
-            orders.output.give_to(self.cfg.uid, self.cfg.gid)
         current_worker.id = orders.id
         current_worker.slot = orders.slot
         current_worker.generation = orders.generation
@@ -52,8 +61,25 @@ class Worker(GunicornWorker):
         name = orders.settings.name
         setproctitle(f"launcher: worker {orders.id} slot {orders.slot} [{name}]")
         self._channel = Channel(orders.sock)
+
+    def init_process(self) -> None:
+        """Overridden: say hello; what ends the worker is reported to the primary."""
+        orders = self.orders
+        if self.cfg.uid != os.geteuid():
+            orders.output.give_to(self.cfg.uid, self.cfg.gid)
         self.tell(Hello(os.getpid()))
-        super().init_process()
+        with self.failure_told():
+            super().init_process()
+
+    @contextlib.contextmanager
+    def failure_told(self) -> Iterator[None]:
+        """What ends the worker is reported to the primary: what a hook raises, as a rule."""
+        try:
+            yield
+        except Exception as error:
+            failure = LoadError.over("a worker failed", error)
+            self.tell(Failed(failure.reason, failure.detail))
+            sys.exit(WORKER_FAILED)
 
     def load_wsgi(self) -> None:
         """Overridden: an app that does not load is reported to the primary."""
@@ -120,6 +146,7 @@ class Worker(GunicornWorker):
             if overdue and not crew.retiring:
                 self.tell(Retiring(overdue, "timeout"))
                 crew.retire(final=False)
+                self._abort()
             if crew.orphaned:
                 self._finish_as_orphan(crew, now)
             elif not self.alive and not crew.retiring:
@@ -131,6 +158,13 @@ class Worker(GunicornWorker):
         if not crew.retiring:
             return _TICK
         return min(_TICK, max(0.0, crew.soonest() - time.monotonic()))
+
+    def _abort(self) -> None:
+        """The hook for a worker with a request whose time is up, as gunicorn's master has it."""
+        try:
+            self.cfg.worker_abort(self)
+        except Exception:
+            self.log.exception("Exception in worker_abort hook")
 
     def _finish_as_orphan(self, crew: Crew, now: float) -> None:
         """The primary is gone: nobody else will come; finish what runs, but not for long."""

@@ -95,6 +95,12 @@ def test_the_document_says_the_same() -> None:
             assert f"`{OPTIONS_BY_NAME[OPTION[name]].flag}`" in remark
 
 
+def test_the_document_says_of_each_hook_when_it_runs() -> None:
+    text = (ROOT / "docs" / "gunicorn.md").read_text()
+    hooks = {name for name in HONOURED if callable(Config().settings[name].get())}
+    assert set(re.findall(r"`(\w+)\([\w, ]+\)`", text)) == hooks
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_none_is_silent(folder: Path, name: str) -> None:
     """Set to something else, it is set, or refused by name, or named."""
