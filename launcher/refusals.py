@@ -22,3 +22,10 @@ UNAVAILABLE = _response(
     "503 Service Unavailable", "No worker could take this request in time.", "Retry-After: 5"
 )
 GATEWAY_TIMEOUT = _response("504 Gateway Timeout", "The request took too long and was ended.")
+REQUEST_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+CONTENT_TOO_LARGE = _response("413 Content Too Large", "The body of this request is too large.")
+NO_ROOM = _response(
+    "503 Service Unavailable",
+    "There is no room now for the body of this request.",
+    "Retry-After: 5",
+)

@@ -267,6 +267,13 @@ class Settings:
     unix_socket_owner: str | None = option(
         None, read_owner, "OWNER", "Whose a unix socket is, as for chown: user:group."
     )
+    limit_request_body: int = option(
+        1 << 30,
+        read_bytes,
+        "BYTES",
+        "Largest body, e.g. 16M; a larger one gets 413; 0: no limit.",
+        words=True,
+    )
     sizing: str = "1: not asked"
     """Why there are ``wanted`` workers, e.g. ``2: one per CPU``."""
     wanted: int = 1

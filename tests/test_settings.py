@@ -26,6 +26,7 @@ def test_without_any_source_the_defaults_apply() -> None:
     assert (found.keepalive, found.backlog, found.max_restarts) == (75, 2048, 16)
     assert (found.preload, found.access_log, found.gunicorn_config) == (True, False, None)
     assert (found.limit_request_line, found.limit_request_fields) == (8190, 100)
+    assert found.limit_request_body == 1 << 30
     assert found.chdir == os.getcwd()
     assert found.sizing.startswith(f"{found.wanted}: ")
 
@@ -105,6 +106,14 @@ def test_the_sizing_of_an_environment() -> None:
     assert resolve_sizing({}).workers >= 1
 
 
+@pytest.mark.parametrize(
+    ("text", "size"), [("0", 0), ("16M", 16 << 20), ("2G", 2 << 30), ("1000", 1000)]
+)
+def test_the_largest_body(text: str, size: int) -> None:
+    assert settings(limit_request_body=text).limit_request_body == size
+    assert settings({"LAUNCHER_LIMIT_REQUEST_BODY": text}).limit_request_body == size
+
+
 @pytest.mark.parametrize("text", ["1", "true", "YES", "on"])
 def test_a_switch_as_a_variable(text: str) -> None:
     assert settings({"LAUNCHER_ACCESS_LOG": text}).access_log
@@ -148,6 +157,7 @@ MISTAKES: list[Mistake] = [
     *flagged("name", "\N{LATIN SMALL LETTER A WITH DIAERESIS}"),
     *flagged("app", "", ":app", "app\0:x", "a\nb:c", " app:x", "src/myapp.py", "myapp.py"),
     *flagged("limit_request_line", "8191"),
+    *flagged("limit_request_body", "-1", "1T", "10 M", "much"),
     *flagged("policy", "random"),
     ({"WEB_CONCURRENCY": "abc"}, {}, "WEB_CONCURRENCY: "),
     ({"WEB_CONCURRENCY": "auto"}, {}, "WEB_CONCURRENCY: "),

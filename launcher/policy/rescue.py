@@ -20,6 +20,9 @@ LENGTH_UNKNOWN = (1 << 62) - 1
 CLOSES = 1 << 62
 """Flag beside the response length in a note: the connection ends with this response."""
 
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+"""What tells a client to send its body (RFC 9110 section 10.1.1): a response can follow it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Figures:
@@ -75,8 +78,8 @@ def judge(
     if figures is None:
         return Verdict(Action.CUT if length else Action.ANSWER)
     sent = figures.written - note.written
-    if sent == 0:
-        untouched = not pinned and figures.consumed == note.consumed
+    if sent == 0 or (sent == len(CONTINUE) and not length):
+        untouched = not (pinned or sent) and figures.consumed == note.consumed
         again = rerun and note.safe and untouched
         return Verdict(Action.RERUN if again else Action.ANSWER)
     if sent == length:

@@ -119,6 +119,8 @@ class Rescuer:
 
     def _deal_again(self, connection: Connection, returned_by: WorkerHandle | None = None) -> None:
         self._recount(connection)
+        # Its last worker may have died between the response and saying that it is unpinned.
+        connection.pinned = connection.answered = False
         _wake_at_once(connection.fd)
         self._dispatcher.admit(connection, returned_by)
 

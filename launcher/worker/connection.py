@@ -16,10 +16,13 @@ import socket
 import tempfile
 from collections import deque
 from enum import Enum, auto
+from typing import TYPE_CHECKING
 
 from launcher.descriptors import reset
-from launcher.worker.request import Incoming
 from launcher.worker.sockets import LentSocket
+
+if TYPE_CHECKING:
+    from launcher.worker.body import Incoming
 
 _SEND = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 _PEEK = int(socket.MSG_DONTWAIT | socket.MSG_PEEK)
@@ -113,6 +116,7 @@ class Connection:
         "host",
         "incoming",
         "kept",
+        "latest",
         "lent",
         "listener",
         "looked_at",
@@ -175,10 +179,13 @@ class Connection:
         self.started = 0.0
         """When the first byte of what is being waited for came; 0: not yet."""
         self.deadline = float("inf")
+        self.latest = 0.0
+        """The last possible deadline of a body that waits in the kernel; 0: none does."""
         self.looked_at = 0
         """Bytes of the head that were there when it was last parsed, in vain."""
         self.mark = 0
-        """``consumed`` or ``written`` when what is being waited for began."""
+        """``consumed`` or ``written`` when what is being waited for began; of a request that waits
+        in the kernel, its bytes at the last look."""
         self.lowat = 1
         self.incoming: Incoming | None = None
         self.outgoing: deque[memoryview | FilePart] = deque()

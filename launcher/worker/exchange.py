@@ -12,6 +12,7 @@ from launcher import current_worker
 from launcher.ipc.scoreboard import Notepad
 from launcher.worker import forked
 from launcher.worker.access_log import access_log
+from launcher.worker.body_errors import BodyError
 from launcher.worker.closing import Closing
 from launcher.worker.connection import Broken, Connection
 from launcher.worker.input import Input
@@ -79,8 +80,11 @@ class Exchange:
         """Answer what is no request, or what the app failed on, with gunicorn's error page."""
         client = (conn.host, conn.port)
         worker = self._worker
-        page = dated(error_page(lambda sock: worker.handle_error(request, sock, client, error)))
-        if request is not None and request.method == "HEAD":
+        if isinstance(error, BodyError):
+            page = dated(error.page)
+        else:
+            page = dated(error_page(lambda sock: worker.handle_error(request, sock, client, error)))
+        if page and request is not None and request.method == "HEAD":
             page = page[: page.index(b"\r\n\r\n") + 4]
         if conn.abandoned:
             raise Abandoned
@@ -107,7 +111,7 @@ class Exchange:
         return Response(request, conn, self._cfg, pad, self._closing)
 
     def _prepare(self, conn: Connection, request: Any, pad: Notepad) -> tuple[Response, Any]:
-        # The launcher has seen to it already (gunicorn would send it once more).
+        # The launcher sees to it (gunicorn would send it at once, or once more).
         request._expected_100_continue = False
         client: Any = (conn.host, conn.port) if conn.host else ""
         response, environ = create(
@@ -154,10 +158,13 @@ class Exchange:
 
         Raises Broken when a part is out, which must not come to look like a whole response.
         """
+        if conn.incoming and conn.incoming.failure:
+            error = conn.incoming.failure  # whatever the app has made of it
         if response is None or not response.begun:
             self.refuse(conn, request, error, started)
             return False
-        self._worker.log.exception("Error handling request %s", request.uri)
+        if not isinstance(error, BodyError):
+            self._worker.log.exception("Error handling request %s", request.uri)
         if response.complete:
             return False
         raise Broken("the app failed in the middle of its response") from error

@@ -20,6 +20,9 @@ WRITABLE = select.EPOLLOUT | select.EPOLLET
 AT_ONCE = READABLE | select.EPOLLOUT
 """There is something to do already; a socket that can be written to is reported at once."""
 
+_NOTHING = int(select.EPOLLET)
+"""The kernel adds EPOLLHUP and EPOLLERR by itself, once each (epoll_ctl(2))."""
+
 _BATCH = 32
 """Events taken at once. Whoever leads next goes on with those that are left."""
 
@@ -98,6 +101,12 @@ class Parking:
             conn.missed = False
             self._arm(conn, conn.events, look_again=True)
             self.parked[conn.fd] = conn
+
+    def mute(self, conn: Connection) -> None:
+        """A claimed connection is read by its thread: what comes need not wake another."""
+        if conn.events:
+            conn.events = _NOTHING
+            self._epoll.modify(conn.fd, _NOTHING)
 
     def forget(self, conn: Connection) -> None:
         """It is about to be closed here; which is not enough: the primary holds it open."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-import tempfile
 from enum import Enum, auto
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 
 from gunicorn.config import Config
 from gunicorn.http.body import CHUNK_EXT_RE, Body, ChunkedReader, LengthReader
@@ -36,16 +35,26 @@ _BLOCK = 64 * 1024
 """Bytes of a body that are read at once. gunicorn's reader asks for all that is left, and
 copies what it gets at every read of the app."""
 
-_IN_MEMORY = 256 * 1024
-"""Bytes of a request's body that are kept in memory; the rest goes to a temporary file."""
-
-
 HOST_RE = re.compile(
     r"(?:\[[0-9A-Za-z:.\-_~!$&'()*+,;=]+\]|(?:[0-9A-Za-z\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)"
     r"(?::[0-9]*)?"
 )
 """The value of Host: RFC 9110 section 7.2, but never empty, because no http or https
 URI has an empty host (section 4.2)."""
+
+
+class Readable(Protocol):
+    """What a body can be read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes, at most ``size``; empty at the end."""
+
+
+class Writable(Readable, Protocol):
+    """Where a body can be put, to be read from the beginning."""
+
+    def write(self, data: bytes, /) -> object:
+        """Add to it."""
 
 
 class NeedMore(Exception):
@@ -59,7 +68,7 @@ class _Source(Unreader):
         super().__init__()
         self._pending = data
         self._complete = complete
-        self.file: BinaryIO | None = None
+        self.file: Readable | None = None
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         """The next bytes; empty at the end of input. Raises NeedMore when more may come."""
@@ -74,7 +83,7 @@ class _Source(Unreader):
         """Bytes after the head that are there."""
         return len(self.buf.getvalue()) + len(self._pending)
 
-    def read_from(self, file: BinaryIO) -> None:
+    def read_from(self, file: Readable) -> None:
         """Go on with the body in ``file``; forget what was read ahead."""
         self.buf = io.BytesIO()
         self.file = file
@@ -116,61 +125,23 @@ class Arrived:
         """Whether the whole of it may wait in the receive buffer."""
         return self.framing is Framing.LENGTH and self.size <= IN_KERNEL
 
-    def take_body(self, file: BinaryIO) -> BinaryIO:
-        """Let the app read the body, as it came, from ``file``; what it will read from.
-
-        A chunked body is decoded here, so that what is malformed about it is
-        known before the app runs. Raises gunicorn's parse errors.
-        """
-        file.seek(0)
+    def read_body_from(self, file: Readable) -> None:
+        """Let the app read the body, in whatever coding it came, from ``file``."""
         self.source.read_from(file)
-        if self.framing is Framing.LENGTH:
-            return file
-        decoded, size = _decode(self.request.body)
+
+    def decode_body(self, file: Readable, decoded: Writable) -> None:
+        """Let the app read a chunked body from ``decoded``, where it is put from ``file``.
+
+        Raises gunicorn's parse errors.
+        """
+        self.read_body_from(file)
+        size = _decode(self.request.body, decoded)
         if self.source.rest() or file.read(1):
-            decoded.close()
             # The parser sees its end elsewhere than we do; neither is to be trusted.
             raise InvalidChunkSize(b"data after the last chunk")
         source = _Source(b"", complete=True)
         source.read_from(decoded)
         self.request.body = Body(LengthReader(source, size))
-        return decoded
-
-
-class Incoming:
-    """A request that is pulled out of the kernel because it is too large to wait there."""
-
-    def __init__(self, arrived: Arrived) -> None:
-        self.arrived = arrived
-        self._file = spool()
-        self._left = arrived.length
-        self._scanner = ChunkScanner() if arrived.framing is Framing.CHUNKED else None
-
-    @property
-    def complete(self) -> bool:
-        """Whether the whole body is here."""
-        return self._scanner.done if self._scanner else self._left == 0
-
-    def belongs(self, data: bytes) -> int:
-        """How many of the bytes that have arrived are this body's."""
-        return self._scanner.feed(data) if self._scanner else min(len(data), self._left)
-
-    def take(self, data: bytes) -> None:
-        """Keep some bytes of the body. Raises OSError when there is no room for them."""
-        self._file.write(data)
-        self._left -= len(data)
-
-    def finish(self) -> Arrived:
-        """The request, ready for the app. Raises what `Arrived.take_body` raises."""
-        body = self.arrived.take_body(self._file)
-        if body is not self._file:
-            self._file.close()
-            self._file = body
-        return self.arrived
-
-    def close(self) -> None:
-        """Drop what was kept."""
-        self._file.close()
 
 
 def parse(data: bytes, complete: bool, cfg: Config, peer: Any, number: int) -> Arrived:
@@ -249,25 +220,16 @@ def may_be_complete(data: bytes, looked_at: int) -> bool:
     return data.find(b"\n", looked_at) >= 0 or len(data) >= MOST_HEAD
 
 
-def spool() -> BinaryIO:
-    """A place for a body: memory, and a temporary file when it is large."""
-    return tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # type: ignore[return-value]
-
-
-def _decode(body: Any) -> tuple[BinaryIO, int]:
-    decoded, size = spool(), 0
+def _decode(body: Any, decoded: Writable) -> int:
+    """Write the body to ``decoded``; how many bytes it has."""
+    size = 0
     try:
-        while data := body.read(65536):
+        while data := body.read(_BLOCK):
             decoded.write(data)
             size += len(data)
     except NoMoreData:
-        decoded.close()
         raise ChunkMissingTerminator(b"") from None
-    except BaseException:
-        decoded.close()
-        raise
-    decoded.seek(0)
-    return decoded, size
+    return size
 
 
 class _Place(Enum):
@@ -297,6 +259,8 @@ class ChunkScanner:
 
     def __init__(self) -> None:
         self.done = False
+        self.size = 0
+        """Bytes of data in the chunks so far, with what is yet to come of the current one."""
         self._place = _Place.SIZE
         self._left = 0
         """Bytes of the current chunk that have not come yet."""
@@ -343,6 +307,7 @@ class ChunkScanner:
             return line == b"\r\n"
         size = self._SIZE_LINE.fullmatch(line)
         self._left = int(size[1], 16) if size else 0
+        self.size += self._left
         self._place = _Place.DATA_END if self._left else _Place.TRAILERS
         return bool(size) and not self._exceeds(len(line))
 
@@ -361,10 +326,8 @@ __all__ = [
     "Arrived",
     "ChunkScanner",
     "Framing",
-    "Incoming",
     "NeedMore",
     "NoMoreData",
     "may_be_complete",
     "parse",
-    "spool",
 ]

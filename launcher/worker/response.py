@@ -54,6 +54,7 @@ class Response(GunicornResponse):
         self._closing = closing
         self._collected: list[bytes] = []
         self._start = conn.written
+        self._announced = False
         self._ended = False
         self._excess = False
         """Whether the app has given more than it announced."""
@@ -136,6 +137,9 @@ class Response(GunicornResponse):
             return
         if self._closing.ends(self._conn):
             self.force_close()
+        incoming = self._conn.incoming
+        if incoming and not incoming.settle():
+            self.force_close()  # RFC 9112 section 9.3: the next request would have to be found
         first = self._status_line()
         _, *defaults = self.default_headers()
         if self.upgrade and self.should_close() and self.status_code != _SWITCHING_PROTOCOLS:
@@ -231,8 +235,8 @@ class Response(GunicornResponse):
 
     @property
     def begun(self) -> bool:
-        """Whether a part of it has been handed to the connection."""
-        return self._ended or self._conn.written != self._start or bool(self._conn.outgoing)
+        """Whether a part of it has been handed to the connection; an interim response is none."""
+        return self._ended or self._announced
 
     @property
     def complete(self) -> bool:
@@ -298,6 +302,7 @@ class Response(GunicornResponse):
         if forked.in_child:
             forked.leave()
         self._pad.answer(length)
+        self._announced = True
         if self._conn.abandoned:
             raise Abandoned
 

@@ -12,7 +12,6 @@ import ssl
 import sys
 import time
 import traceback
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gunicorn.http.errors import NoMoreData, ParseException
@@ -20,8 +19,11 @@ from gunicorn.http.errors import NoMoreData, ParseException
 from launcher import refusals
 from launcher.ipc.messages import Cut, Pinned, Returned, Unpinned
 from launcher.ipc.scoreboard import Notepad
-from launcher.policy.rescue import CLOSES
+from launcher.policy.patience import Patience
+from launcher.policy.rescue import CLOSES, CONTINUE
 from launcher.worker import request as requests
+from launcher.worker.body import Incoming
+from launcher.worker.body_errors import BodyError
 from launcher.worker.closing import Closing, told_to_close
 from launcher.worker.connection import Broken, Connection, Phase
 from launcher.worker.exchange import Exchange, is_safe
@@ -31,6 +33,7 @@ from launcher.worker.parking import AT_ONCE, READABLE, WRITABLE, Parking
 from launcher.worker.request import IN_KERNEL, Arrived, NeedMore
 from launcher.worker.response import dated
 from launcher.worker.secure import SecureConnection
+from launcher.worker.uploads import EARLY, Uploads
 
 if TYPE_CHECKING:
     from launcher.worker.process import Worker
@@ -44,34 +47,9 @@ _FIRST_LOOK = 4 * 1024
 """Bytes of a first look at a request; nearly all fit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long clients may take, in seconds.
-
-    As Apache's mod_reqtimeout: 20 s for a head, and at least 500 bytes a second for a body.
-    """
-
-    head: float = 20.0
-    body: float = 20.0
-    """For a body, or what is left of a response, and a second more for every ``slowest`` bytes."""
-    slowest: float = 500.0
-    linger: float = 2.0
-    """For a client that was told of the end, since it last sent something."""
-    linger_at_most: float = 30.0
-    last_words: float = 0.5
-    """For a client of a worker that leaves, where no other worker can go on: to send a request
-    that it has begun, or that it sends because it was promised an answer. Enough for a round
-    trip through the world."""
-    last_linger: float = 0.25
-    """As ``linger``, in a worker that leaves."""
-
-
 _PULL = 256 * 1024
 _PULLS = 16
 """Of what is only dropped, this much at once; then others get their turn."""
-
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 Running = tuple[Connection, int, Any]
@@ -108,6 +86,7 @@ class Service:
             self._hot = HotPath(worker, self._exchange, several, closing)
         # With one thread nobody could send them while the next request takes its time.
         self._outbox = Outbox(settings.rerun and settings.threads > 1)
+        self._uploads = Uploads(settings.limit_request_body, len(self.running), worker.log.warning)
         self._to_share = 0
         """Idle connections that are yet to be returned."""
 
@@ -288,71 +267,118 @@ class Service:
     def _on_head(
         self, conn: Connection, arrived: Arrived, size: int, ended: bool, pad: Notepad
     ) -> None:
-        if not arrived.fits_the_kernel():
-            self._pull_in(conn, arrived, pad)
-        elif size >= arrived.size:
+        try:
+            self._uploads.check(arrived.length)
+        except BodyError as error:
+            self._refuse(conn, error, arrived)
+            return
+        if arrived.fits_the_kernel() and size >= arrived.size:
             self._serve(conn, arrived, pad, more=size > arrived.size)
+        elif self._app_comes_first(arrived) and self._uploads.enter():
+            self._take_out(conn, arrived)
+            self._stream(conn, pad)
+        elif not arrived.fits_the_kernel():
+            self._pull_in(conn, arrived, pad)
         elif ended:
             self._linger(conn)
         elif conn.lowat >= arrived.size:  # woken early: the receive buffer is full before that
             self._pull_in(conn, arrived, pad)
         else:
-            self._continue(conn, arrived)
-            conn.started = time.monotonic()
-            conn.deadline = self._body_deadline(conn.started, arrived.length)
-            conn.wake_at(arrived.size)
-            self._park(conn, READABLE)
+            self._await_small_body(conn, arrived, size)
 
-    def _body_deadline(self, started: float, size: int) -> float:
-        return started + self.patience.body + size / self.patience.slowest
+    @staticmethod
+    def _app_comes_first(arrived: Arrived) -> bool:
+        """Whether the app is to begin before the body is here, because it may refuse it."""
+        expects: bool = arrived.request._expected_100_continue
+        return expects or arrived.length > EARLY
 
     def _continue(self, conn: Connection, arrived: Arrived) -> None:
         """Tell a client that asked first to send its body (RFC 9110 section 10.1.1)."""
         if arrived.request._expected_100_continue and not conn.continued:
             conn.continued = True
-            conn.send(_CONTINUE)
+            conn.send(CONTINUE)
 
-    # A request that is too large to stay there
+    # A body that stays in the kernel until it is answered
+
+    def _await_small_body(self, conn: Connection, arrived: Arrived, size: int) -> None:
+        """``size``: bytes of the request that are here."""
+        self._continue(conn, arrived)
+        now = time.monotonic()
+        if not conn.latest:
+            conn.latest = now + self.patience.allowed(arrived.length)
+        conn.deadline = min(conn.latest, now + self.patience.silence)
+        conn.mark = size
+        conn.wake_at(arrived.size)
+        self._park(conn, READABLE)
+
+    def _still_comes(self, conn: Connection, now: float) -> bool:
+        """Whether a body in the kernel has grown, and may. It wakes no thread until it is whole."""
+        size = len(conn.peek(IN_KERNEL) or b"") if now < conn.latest else 0
+        grown = size > conn.mark
+        if grown:
+            conn.mark = size
+            conn.deadline = min(conn.latest, now + self.patience.silence)
+        return grown
+
+    # A body that is too large to stay there
+
+    def _take_out(self, conn: Connection, arrived: Arrived) -> Incoming:
+        self._pin(conn, answered=False)  # before it is out: no other worker can have it any more
+        conn.incoming = incoming = Incoming(arrived, self._uploads)
+        conn.drop(arrived.head)
+        conn.wake_at(1)
+        return incoming
 
     def _pull_in(self, conn: Connection, arrived: Arrived, pad: Notepad) -> None:
-        self._pin(conn, answered=False)
-        conn.incoming = requests.Incoming(arrived)
-        conn.drop(arrived.head)
+        self._take_out(conn, arrived)
         if conn.peek(1) is None:
             self._continue(conn, arrived)
         conn.phase = Phase.BODY
         conn.started = time.monotonic()
         conn.mark = conn.consumed
-        conn.wake_at(1)
         self._on_body(conn, pad)
 
     def _on_body(self, conn: Connection, pad: Notepad) -> None:
         incoming = conn.incoming
         assert incoming
         more = False
-        while not incoming.complete:
-            data = conn.peek(_PULL)
-            if data is None:
-                conn.deadline = self._body_deadline(conn.started, conn.consumed - conn.mark)
-                self._park(conn, READABLE)
-                return
-            if not data:
-                self._close(conn)
-                return
-            used = incoming.belongs(data)
-            try:
-                incoming.take(data[:used])
-            except OSError as error:  # the disk is full
-                self._refuse(conn, error)
-                return
-            conn.drop(used)
-            more = used < len(data)
         try:
+            while not incoming.whole:
+                if incoming.presses and self._uploads.enter():
+                    self._stream(conn, pad)
+                    return
+                data = conn.peek(_PULL)
+                if data is None:
+                    self._await_body(conn)
+                    return
+                if not data:
+                    self._close(conn)
+                    return
+                used = incoming.take(data)
+                conn.drop(used)
+                more = used < len(data)
             arrived = incoming.finish()
-        except (ParseException, OSError) as error:
-            self._refuse(conn, error)
+        except (ParseException, BodyError) as error:
+            self._refuse(conn, error, incoming.arrived)
             return
         self._serve(conn, arrived, pad, more)
+
+    def _await_body(self, conn: Connection) -> None:
+        now = time.monotonic()
+        latest = conn.started + self.patience.allowed(conn.consumed - conn.mark)
+        conn.deadline = min(latest, now + self.patience.silence)
+        self._park(conn, READABLE)
+
+    def _stream(self, conn: Connection, pad: Notepad) -> None:
+        """Run the app, which reads the rest of the body as it comes; there is a place for that."""
+        incoming = conn.incoming
+        assert incoming
+        try:
+            self._parking.mute(conn)
+            arrived = incoming.stream(conn, pad, self.patience)
+            self._serve(conn, arrived, pad, more=True)
+        finally:
+            self._uploads.leave()
 
     # Serving
 
@@ -379,8 +405,8 @@ class Service:
             # Sent first, consumed after: if we die in between, the primary
             # finds the response complete and consumes the request for us.
             conn.drop(size)
-            if conn.outgoing:
-                self._pin(conn, answered=True)
+            if conn.outgoing or (conn.pinned and not again):
+                self._pin(conn, answered=True)  # a part of its body may come still
             elif conn.pinned:
                 self._unpin(conn)
         finally:
@@ -483,6 +509,7 @@ class Service:
     def _await_next(self, conn: Connection, look_again: bool = True) -> None:
         conn.phase = Phase.REQUEST
         conn.started = 0.0
+        conn.latest = 0.0
         conn.looked_at = 0
         conn.continued = False
         if conn.lowat > 1:
@@ -494,9 +521,9 @@ class Service:
         else:
             self._park(conn, AT_ONCE if conn.ahead() else READABLE, look_again)
 
-    def _refuse(self, conn: Connection, error: Exception) -> None:
+    def _refuse(self, conn: Connection, error: Exception, arrived: Arrived | None = None) -> None:
         self._pin(conn, answered=True)  # before it is: nobody is to answer once more
-        self._exchange.refuse(conn, None, error)
+        self._exchange.refuse(conn, arrived and arrived.request, error)
         self._linger(conn)
 
     def _await_reading(self, conn: Connection, closing: bool) -> None:
@@ -504,12 +531,12 @@ class Service:
         conn.phase = Phase.FLUSH
         conn.started = time.monotonic()
         conn.mark = conn.written
-        conn.deadline = self._body_deadline(conn.started, 0)
+        conn.deadline = conn.started + self.patience.allowed(0)
         self._park(conn, WRITABLE)
 
     def _on_writable(self, conn: Connection) -> None:
         if not conn.flush():
-            conn.deadline = self._body_deadline(conn.started, conn.written - conn.mark)
+            conn.deadline = conn.started + self.patience.allowed(conn.written - conn.mark)
             self._park(conn, WRITABLE)
         elif conn.closing:
             self._linger(conn)
@@ -555,9 +582,11 @@ class Service:
         elif conn.is_due():  # it has come in time, but no thread was free
             conn.deadline = now + self.patience.head
             self._park(conn, READABLE, look_again=True)
+        elif self._still_comes(conn, now):
+            self._park(conn, READABLE, look_again=True)
         elif conn.started:
             self._pin(conn, answered=True)
-            conn.send(dated(_TIMED_OUT))
+            conn.send(dated(refusals.REQUEST_TIMEOUT))
             self._linger(conn)
         else:
             self._close(conn)

@@ -57,6 +57,7 @@ def test_apps_take_the_defaults_and_have_their_own(tmp_path: Path) -> None:
     threads = 8
     timeout = 2.5
     max_memory = "300M"
+    limit_request_body = "16M"
     preload = false
     env_file = "vars.env"
 
@@ -76,6 +77,7 @@ def test_apps_take_the_defaults_and_have_their_own(tmp_path: Path) -> None:
     assert (one.app, one.name, one.threads, one.workers) == ("a:b", "one", 8, None)
     assert one.bind == ("127.0.0.1:1", f"unix:{tmp_path}/sub/one.sock")
     assert (one.timeout, one.max_memory, one.preload) == (2.5, 300 << 20, False)
+    assert one.limit_request_body == 16 << 20
     assert (one.env_file, one.chdir) == (f"{tmp_path}/vars.env", f"{tmp_path}/sub")
     assert (two.app, two.workers, two.threads, two.wanted) == ("app:create_app()", 3, 2, 3)
     assert (two.bind, two.chdir) == (("127.0.0.1:80",), str(tmp_path))

@@ -201,17 +201,15 @@ def test_what_others_may_read_otherwise_is_refused(mirror: Address, request_: by
     assert refused(mirror, request_ + NEXT) == 400
 
 
-@pytest.mark.parametrize("past", [1 << 32, 1 << 64])
+@pytest.mark.parametrize("past", [1 << 32, 1 << 48])
 @pytest.mark.parametrize("coding", ["length", "chunked"])
 def test_a_size_does_not_wrap_around(mirror: Address, past: int, coding: str) -> None:
-    """It is what it says, and never comes: neither it nor what looks like a next is answered."""
+    """It is what it says, which is too much; what looks like a next request is not answered."""
     if coding == "length":
         request = head("POST", "/x", f"Content-Length: {past + 5}") + b"hello"
     else:
         request = head(*POST) + b"%x\r\nhello\r\n0\r\n\r\n" % (past + 5)
-    with Wire(mirror) as wire:
-        wire.send(request + NEXT)
-        assert wire.finish().responses() == []
+    assert refused(mirror, request + NEXT) == 413
 
 
 def test_names_with_an_underscore_do_not_reach_the_app(mirror: Address) -> None:

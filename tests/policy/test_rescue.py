@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from launcher.ipc.scoreboard import Note
-from launcher.policy.rescue import CLOSES, LENGTH_UNKNOWN, Action, Figures, Verdict, judge
+from launcher.policy.rescue import (
+    CLOSES,
+    CONTINUE,
+    LENGTH_UNKNOWN,
+    Action,
+    Figures,
+    Verdict,
+    judge,
+)
 
 REQUEST = 80
 """Bytes of the running request, the second on its connection."""
@@ -101,6 +109,14 @@ def test_a_stream_of_unknown_length_is_cut() -> None:
 
 def test_something_sent_that_was_never_noted_is_cut() -> None:
     assert verdict(note(), at(1)) == Verdict(Action.CUT)
+
+
+def test_a_client_that_was_told_to_send_its_body_is_still_owed_a_response() -> None:
+    running = note(safe=False, request=0)
+    assert verdict(running, at(len(CONTINUE), 40), pinned=True) == Verdict(Action.ANSWER)
+    assert verdict(note(), at(len(CONTINUE))) == Verdict(Action.ANSWER), "but nothing runs again"
+    begun = note(safe=False, request=0, response=RESPONSE)
+    assert verdict(begun, at(len(CONTINUE), 40), pinned=True) == Verdict(Action.CUT)
 
 
 # The kernel does not say

@@ -1,0 +1,316 @@
+"""The body of a request that is taken out of the kernel: kept until it is whole, or read on demand.
+
+A body that the app reads as it comes goes through three hands: `_Sender` takes its bytes from the
+connection and knows where it ends; `BodyReader` has chunks decoded by gunicorn's parser; and behind
+``wsgi.input`` there is Python's own buffer, which waits for no more than the app asks for
+(gunicorn's waits for a kilobyte where the app asks for a line).
+"""
+
+from __future__ import annotations
+
+import io
+import select
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from gunicorn.http.errors import ChunkMissingTerminator, NoMoreData
+
+from launcher.policy.rescue import CONTINUE
+from launcher.worker.body_errors import BodyError, Gone, NoRoom, TooSlow
+from launcher.worker.connection import Broken
+from launcher.worker.request import Arrived, ChunkScanner, Framing
+from launcher.worker.uploads import EARLY, Spool, Uploads
+
+if TYPE_CHECKING:
+    from launcher.ipc.scoreboard import Notepad
+    from launcher.policy.patience import Patience
+    from launcher.worker.connection import Connection
+
+_BLOCK = 64 * 1024
+
+_MOST_LEFT = 256 * 1024
+"""Bytes of a body that an app may leave unread without its connection being closed for it."""
+
+
+class Incoming:
+    """A request whose body is taken out of the kernel."""
+
+    def __init__(self, arrived: Arrived, uploads: Uploads) -> None:
+        self.arrived = arrived
+        self.reader: BodyReader | None = None
+        """Set while the app reads the body from the client; see `streaming`."""
+        self.left = arrived.length
+        """Bytes that have not come yet, of a body whose length is known."""
+        self._uploads = uploads
+        self._kept = Spool(uploads)
+        self._no_room: NoRoom | None = None
+        self._more = b""
+        """What has come behind that, and is not kept."""
+        self._scanner = ChunkScanner() if arrived.framing is Framing.CHUNKED else None
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of the body is out of the kernel."""
+        return self._scanner.done if self._scanner else self.left == 0
+
+    @property
+    def presses(self) -> bool:
+        """Whether the app should begin before all is here: much has come, or there is no room."""
+        return self._kept.size > EARLY or self._no_room is not None
+
+    @property
+    def streaming(self) -> bool:
+        """Whether the app reads (or has read) the body from the client as it came."""
+        return self.reader is not None
+
+    @property
+    def failure(self) -> Exception | None:
+        """What was wrong with the body when the app read it."""
+        return self.reader.failure if self.reader else None
+
+    def belongs(self, data: bytes) -> int:
+        """How many of the bytes that have arrived are this body's. Raises TooLarge."""
+        if self._scanner is None:
+            return min(len(data), self.left)
+        used = self._scanner.feed(data)
+        self._uploads.check(self._scanner.size)
+        return used
+
+    def take(self, data: bytes) -> int:
+        """Keep what is this body's of the bytes that have arrived; how many of them are.
+
+        Raises TooLarge; and NoRoom, when there was none already for what came before.
+        """
+        if self._no_room:
+            raise self._no_room
+        data = data[: self.belongs(data)]
+        self.left -= len(data)
+        try:
+            self._kept.write(data)
+        except NoRoom as error:
+            self._no_room, self._more = error, data
+        return len(data)
+
+    def finish(self) -> Arrived:
+        """The request with its whole body, ready for the app. Raises gunicorn's errors, and NoRoom.
+
+        A chunked body is decoded here, so that what is malformed about it is
+        known before the app runs.
+        """
+        if self._scanner is None:
+            self.arrived.read_body_from(self)
+            return self.arrived
+        decoded = Spool(self._uploads)
+        try:
+            self.arrived.decode_body(self, decoded)
+        except BaseException:
+            decoded.close()
+            raise
+        self._kept.close()
+        self._kept, self._more = decoded, b""
+        return self.arrived
+
+    def stream(self, conn: Connection, pad: Notepad, patience: Patience) -> Arrived:
+        """The request, for an app that reads the body as it comes."""
+        sender = _Sender(self, conn, pad, patience)
+        self.arrived.read_body_from(sender)
+        self.reader = BodyReader(self.arrived, sender)
+        self.arrived.request.body = io.BufferedReader(self.reader, _BLOCK)
+        return self.arrived
+
+    def settle(self) -> bool:
+        """The response is about to begin: whether the next request can follow it.
+
+        Raises what was wrong with the body: there is nothing then that the app
+        could answer to the request that the client meant.
+        """
+        return self.reader is None or self.reader.settle()
+
+    def close(self) -> None:
+        """Drop what was kept. Whoever still has ``wsgi.input`` cannot read from it any more."""
+        if self.reader:
+            self.reader.end()
+        self._kept.close()
+        self._more = b""
+
+    # What is here already, for `_Sender`
+
+    def unread(self) -> int:
+        """Bytes that are here and not decoded yet."""
+        return self._kept.unread() + len(self._more)
+
+    def add(self, data: bytes) -> None:
+        """Some more has come."""
+        self._more += data
+
+    def read(self, size: int) -> bytes:
+        """The next of what is here; empty when there is no more of it."""
+        data = self._kept.read(size)
+        if not data and self._more:
+            data, self._more = self._more[:size], self._more[size:]
+        return data
+
+
+class _Sender:
+    """The client, as the source of a body's bytes, in whatever coding."""
+
+    def __init__(
+        self, incoming: Incoming, conn: Connection, pad: Notepad, patience: Patience
+    ) -> None:
+        self.closed = False
+        self.failure: BodyError | None = None
+        self._incoming = incoming
+        self._conn = conn
+        self._pad = pad
+        self._patience = patience
+        self._received = incoming.unread()
+        self._waited = 0.0
+        expects = incoming.arrived.request._expected_100_continue
+        self._waits_for_us = expects and not conn.continued
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, waited for if need be; empty when all have been read.
+
+        Raises Gone, TooSlow and TooLarge.
+        """
+        data = self._incoming.read(size)
+        if data or self._incoming.whole:
+            return data
+        try:
+            data = self._receive(size)
+        except Broken:
+            self.failure = Gone()
+            raise self.failure from None
+        except BodyError as error:
+            self.failure = error
+            raise
+        self._received += len(data)
+        self._pad.progressed(time.monotonic_ns())
+        return data
+
+    def take_rest(self, most: int) -> bool:
+        """Take what is left of the body, if it is here and not more than so many bytes.
+
+        A client that has asked whether to send the body is not told to any more.
+        """
+        self._waits_for_us = False
+        incoming = self._incoming
+        room = most - incoming.unread()
+        if incoming.left > room:
+            return False
+        while not incoming.whole and room > 0:
+            data = self._pull(min(room, _BLOCK))
+            if not data:
+                return False
+            incoming.add(data)
+            room -= len(data)
+        return incoming.whole and room >= 0
+
+    def _receive(self, size: int) -> bytes:
+        data = self._pull(size)
+        if data is None:
+            self._tell_to_send()
+            data = self._wait(size)
+        if not data:
+            raise Gone
+        return data
+
+    def _tell_to_send(self) -> None:
+        """Only now: the app has had its chance to refuse (RFC 9110 section 10.1.1)."""
+        if self._waits_for_us:
+            self._waits_for_us = False
+            self._conn.continued = True
+            self._conn.send(CONTINUE)
+
+    def _wait(self, size: int) -> bytes:
+        readable = select.poll()
+        readable.register(self._conn.fd, select.POLLIN)
+        began = now = time.monotonic()
+        data = None
+        while data is None:
+            left = self._patience.left(self._received, self._waited + now - began, now - began)
+            if left <= 0:
+                raise TooSlow
+            # It is the client that takes its time, so the app's begins when that is up.
+            self._pad.progressed(int((now + left) * 1e9))
+            readable.poll(left * 1000)
+            data = self._pull(size)
+            now = time.monotonic()
+        self._waited += now - began
+        return data
+
+    def _pull(self, size: int) -> bytes | None:
+        """What has come, of this body only; None: nothing yet; empty: the client has left."""
+        conn, incoming = self._conn, self._incoming
+        if self.closed or conn.abandoned:
+            raise Gone
+        if incoming.arrived.framing is Framing.LENGTH:
+            data = conn.pull(min(size, incoming.left))
+            incoming.left -= len(data or b"")
+            return data
+        data = conn.peek(size)
+        if data:
+            data = data[: incoming.belongs(data)]
+            conn.drop(len(data))
+        return data
+
+
+class BodyReader(io.RawIOBase):
+    """The decoded body, as it comes. Remembers what was wrong with it."""
+
+    def __init__(self, arrived: Arrived, sender: _Sender) -> None:
+        self.failure: Exception | None = None
+        self._sender = sender
+        self._source = arrived.source
+        chunked = arrived.framing is Framing.CHUNKED
+        self._chunks: Iterator[bytes] | None = (
+            arrived.request.body.reader.parser if chunked else None
+        )
+        self._piece = memoryview(b"")
+
+    def readable(self) -> bool:
+        """As every file that can be read says."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Put what has come into ``buffer``, waiting if that is nothing; 0 at the end of the body.
+
+        Raises BodyError and gunicorn's errors.
+        """
+        if not self._piece:
+            self._piece = memoryview(self._next())
+        size = min(len(buffer), len(self._piece))
+        buffer[:size] = self._piece[:size]
+        self._piece = self._piece[size:]
+        return size
+
+    def settle(self) -> bool:
+        """As `Incoming.settle`. What the app has not read by now it can still read afterwards."""
+        if self.failure:
+            raise self.failure
+        try:
+            if not self._sender.take_rest(_MOST_LEFT):
+                return False
+            rest = iter(self._next, b"")
+            self._piece = memoryview(b"".join([self._piece, *rest]))
+        except Exception:  # it has not come, or it is malformed; the app hears of it if it reads on
+            return False
+        return self._source.rest() == 0
+
+    def end(self) -> None:
+        """Take nothing more from the client."""
+        self._sender.closed = True
+
+    def _next(self) -> bytes:
+        if self.failure:
+            raise self.failure
+        try:
+            if self._chunks is None:
+                return self._sender.read(_BLOCK)
+            return next(filter(None, self._chunks), b"")
+        except NoMoreData:
+            self.failure = self._sender.failure or ChunkMissingTerminator(b"")
+        except Exception as error:
+            self.failure = self._sender.failure or error
+        raise self.failure
