@@ -1,6 +1,7 @@
 """The state folder: which clusters there are, and how to reach them.
 
-``LAUNCHER_HOME`` (``~/.launcher``), mode 0700, holds one folder per cluster:
+``LAUNCHER_HOME`` (``~/.launcher``; see `launcher.places`), mode 0700, holds one
+folder per cluster:
 
     lock          flock held by the primary; text ``pid starttime``
     control.sock  where the primary answers (0600)
@@ -36,6 +37,7 @@ from typing import Any, NamedTuple, Self
 
 from launcher.errors import LauncherError, UsageError
 from launcher.logs.folder import open_folder, remove_folder
+from launcher.places import spare_places, state_path
 from launcher.readers import check_name
 
 __all__ = [
@@ -48,7 +50,6 @@ __all__ = [
     "read_text",
     "replace_file",
     "require_name",
-    "state_path",
 ]
 
 LOCK = "lock"
@@ -147,15 +148,43 @@ class Home:
     @classmethod
     def open(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """The state folder, made if need be. LauncherError if it is not safe or not possible."""
-        path = state_path(environ)
+        return cls.at(state_path(environ), make_parents=True)
+
+    @classmethod
+    def at(cls, path: str, *, make_parents: bool = False) -> Self:
+        """A state folder in this place, made if need be. LauncherError as `open`."""
         with _told(path, "set LAUNCHER_HOME to a folder you can write"):
-            os.makedirs(path, mode=0o700, exist_ok=True)
+            if make_parents:
+                os.makedirs(path, mode=0o700, exist_ok=True)
+            else:
+                with suppress(FileExistsError):
+                    os.mkdir(path, 0o700)
             return cls(path, _open_folder(path))
 
     @classmethod
     def open_existing(cls, environ: Mapping[str, str] = os.environ) -> Self | None:
-        """The state folder for readers: None where there is none, nothing is made."""
-        path = state_path(environ)
+        """The state folder for readers: None where there is none, nothing is made.
+
+        Where it cannot be written, that of a foreground cluster which went elsewhere.
+        LauncherError if it is not safe, and there is no other.
+        """
+        spare = [path for path in spare_places(environ) if os.path.lexists(path)]
+        try:
+            home = cls._if_there(state_path(environ))
+        except LauncherError:
+            if not spare:
+                raise
+            home = None
+        for path in spare if home is None or not home.writable() else ():
+            with suppress(LauncherError):
+                if other := cls._if_there(path):
+                    if home:
+                        home.close()
+                    return other
+        return home
+
+    @classmethod
+    def _if_there(cls, path: str) -> Self | None:
         try:
             return cls(path, _open_folder(path))
         except FileNotFoundError:
@@ -170,6 +199,10 @@ class Home:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def writable(self) -> bool:
+        """Whether a cluster could be here: not on a file system that can only be read."""
+        return os.access(f"/proc/self/fd/{self.dirfd}", os.W_OK | os.X_OK, effective_ids=True)
 
     def names(self) -> list[str]:
         """The clusters that have a folder, running or not, in order."""
@@ -294,6 +327,9 @@ class ClusterFolder:
     In ``with``, leaving releases it, and forgets a cluster that never came as
     far as ``write_app_json``: a failed start leaves nothing behind.
     """
+
+    findable = True
+    """Whether commands can find the cluster."""
 
     def __init__(self, home: Home, name: str, dirfd: int) -> None:
         """For ``Home.claim``; takes ownership of the descriptor."""
@@ -427,14 +463,6 @@ class ClusterFolder:
             os.stat(file, dir_fd=self.dirfd, follow_symlinks=False)
             return True
         return False
-
-
-def state_path(environ: Mapping[str, str]) -> str:
-    """The absolute path of the state folder, which need not exist."""
-    path = os.path.expanduser(environ.get("LAUNCHER_HOME") or "~/.launcher")
-    if path.startswith("~"):
-        raise LauncherError("no home folder is known for this user: set LAUNCHER_HOME")
-    return os.path.abspath(path)
 
 
 def replace_file(dirfd: int, path: str, name: str, text: str) -> None:

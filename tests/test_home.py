@@ -17,7 +17,8 @@ from typing import IO
 import pytest
 
 from launcher.errors import LauncherError, UsageError
-from launcher.home import ClusterFolder, Home, ProcessId, require_name, state_path
+from launcher.home import ClusterFolder, Home, ProcessId, require_name
+from launcher.places import state_path
 
 ROOT = Path(__file__).parent.parent
 

@@ -32,11 +32,14 @@ def run(context: click.Context, /, app: str | None, **flags: Any) -> int:
         command = app if app in COMMANDS else f"run {app}"
         raise UsageError(f"the command comes first: python -m launcher {command} ...")
     from launcher.cli.plan import plan_for_run
-    from launcher.home import Home
+    from launcher.cli.text import complain
+    from launcher.foreground import claimed
 
     tell_strays(os.environ)
     settings = plan_for_run(app, flags, os.environ)
-    with Home.open() as home, home.claim(settings.name) as folder:
+    with claimed(settings.name) as (folder, problem):
+        if problem:
+            complain(problem)
         from launcher.primary.main import serve  # last: what is wrong so far is told at once
 
         return serve(settings, folder)

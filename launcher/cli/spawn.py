@@ -21,7 +21,8 @@ from launcher.config_file import new_mark
 from launcher.control.client import Refused
 from launcher.control.protocol import MAX_REPLY, ProtocolError, parse_reply
 from launcher.errors import LauncherError
-from launcher.home import Entry, Home, already_running, state_path
+from launcher.home import Entry, Home, already_running
+from launcher.places import state_path
 from launcher.settings import Settings
 
 __all__ = ["Starting", "starting", "time_to_start"]

@@ -18,6 +18,7 @@ from launcher.ipc.boot import Boot
 from launcher.pool.gunicorn_config import configure
 from launcher.pool.load_error import LoadError, app_traceback
 from launcher.pool.logger import Logger
+from launcher.pool.temporary import provide
 from launcher.settings import Settings
 
 
@@ -48,6 +49,7 @@ class Application(BaseApplication):
             os.environ.update(_read_env_file(settings.env_file))
         if settings.config:
             os.environ.update(_read_config(settings.config, settings.name))
+        self._notices += provide()
         ours = _ours(settings, self.boot.addresses)
         told = "app" in settings.sources
         self._notices += configure(self.cfg, settings.gunicorn_config, ours, told)

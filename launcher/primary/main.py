@@ -64,6 +64,7 @@ def _serve(settings: Settings, folder: ClusterFolder, on_ready: Ready | None, ma
     )
     reactor = Reactor(on_defect=_tolerant())
     primary = Primary(Terms(settings, mark=mark), listeners, reactor, most_connections)
+    primary.findable = folder.findable
     if on_ready:
         primary.on_ready = partial(_start_done, primary, on_ready)
     meter = Meter(primary)

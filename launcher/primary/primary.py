@@ -63,6 +63,8 @@ class Primary:
         self.last_exits: dict[int, LastExit] = {}
         """By slot."""
         self.keep_entry = False
+        self.findable = True
+        """Whether other commands can find the cluster."""
         self.current: Generation | None = None
         self.traffic = Traffic(settings, listeners, reactor, most_connections)
         self.roster = Roster(settings, [entry.address for entry in listeners], reactor, self)
@@ -463,8 +465,9 @@ class Primary:
         self._was_ready = True
         where = ", ".join(url(listener.address) for listener in self.listeners)
         log(f"{self.settings.name!r} is ready at {where}, workers: {self.settings.sizing}")
-        here = "" if self.settings.log_to_files else "Ctrl-C here, or "
-        log(f"to stop it: {here}python -m launcher stop {self.settings.name}")
+        ways = [] if self.settings.log_to_files else ["Ctrl-C here"]
+        ways += [f"python -m launcher stop {self.settings.name}"] if self.findable else []
+        log(f"to stop it: {', or '.join(ways)}")
         notify(f"READY=1\nSTATUS={self.wanted} workers ready")
         on_ready, self.on_ready = self.on_ready, None
         if on_ready:
