@@ -101,6 +101,14 @@ class Channel:
                 descriptors += struct.unpack(f"{len(data) // 4}i", data)
         return _arrived[:size], descriptors
 
+    def hung_up(self) -> bool:
+        """Whether the other side is gone; there may still be something to receive."""
+        if self._sock.fileno() < 0:
+            return True
+        looking = select.poll()
+        looking.register(self.fd, 0)  # POLLHUP is told in any case (poll(2))
+        return bool(looking.poll(0))
+
     def send_surely(self, record: bytes) -> None:
         """As `send`, but wait for the other side to catch up. Only where waiting is no harm."""
         writable = select.poll()

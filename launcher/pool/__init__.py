@@ -21,8 +21,8 @@ def _hidden(variable: str) -> Iterator[None]:
             os.environ[variable] = text
 
 
-# gunicorn reads this one as it is imported, and fails over what is no number. How many
-# workers there are is not its business here, and the app may mean something else by it.
-# Where there is no gunicorn, or another, `supported` says so.
-with _hidden("WEB_CONCURRENCY"), contextlib.suppress(ImportError):
+# gunicorn reads these as it is imported, and fails, then or later, over what is no number.
+# How many workers there are, and where they listen, is not its business here, and the app
+# may mean something else by them. Where there is no gunicorn, or another, `supported` says so.
+with _hidden("WEB_CONCURRENCY"), _hidden("PORT"), contextlib.suppress(ImportError):
     import gunicorn.config  # noqa: F401

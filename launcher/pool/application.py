@@ -55,6 +55,7 @@ class Application(BaseApplication):
         self._notices += configure(self.cfg, settings.gunicorn_config, ours, told)
         for key, value in ours.items():
             self.cfg.set(key, value)
+        _require_folder("worker_tmp_dir", self.cfg.worker_tmp_dir)
         folders = (self.cfg.pythonpath or "").split(",")
         sys.path[:0] = [os.path.abspath(folder) for folder in folders if folder]
 
@@ -122,6 +123,11 @@ def _enter(folder: str) -> None:
         os.chdir(folder)
     except OSError as error:
         raise LoadError(f"cannot enter {folder}: {error.strerror}") from None
+
+
+def _require_folder(key: str, folder: str | None) -> None:
+    if folder and not os.path.isdir(folder):
+        raise LoadError(f"{key} = {folder!r} in gunicorn's configuration: there is no such folder")
 
 
 def _ours(settings: Settings, addresses: list[str]) -> dict[str, Any]:

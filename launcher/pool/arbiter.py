@@ -9,6 +9,7 @@ what gunicorn does best: fork a worker in order, with its hooks, and reap it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import select
@@ -17,7 +18,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 from gunicorn.arbiter import Arbiter as GunicornArbiter
 from gunicorn.workers.base import Worker as GunicornWorker
@@ -54,6 +55,19 @@ _MOST_PATHS = 20
 
 _ORPHAN_GRACE = 4.0
 """Seconds that workers get to leave by themselves once the primary is gone."""
+
+_EXHAUSTED = frozenset(
+    {
+        errno.EAGAIN,
+        errno.EDQUOT,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOBUFS,
+        errno.ENOMEM,
+        errno.ENOSPC,
+    }
+)
+"""What may be there again in a while: processes, memory, descriptors, space."""
 
 
 class Arbiter(GunicornArbiter):
@@ -106,8 +120,11 @@ class Arbiter(GunicornArbiter):
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         signals.set_aside()
 
-    def run(self) -> NoReturn:
-        """Overridden: gunicorn's wakes once a second and decides; ours waits and obeys."""
+    def run(self) -> None:
+        """Overridden: gunicorn's wakes once a second and decides; ours waits and obeys.
+
+        Returns when the primary lets us go. What a server hook raises goes through.
+        """
         setproctitle(f"launcher: pool [{self._boot.settings.name}] gen {self._boot.generation}")
         self.start()
         # What is loaded is shared with every worker until somebody writes to
@@ -129,19 +146,15 @@ class Arbiter(GunicornArbiter):
         except ChannelClosed:
             self._wait_for_orphans()
         self._hooks.end()
-        raise SystemExit(0)
 
     def manage_workers(self) -> None:
         """Overridden: fork what was ordered, nothing else."""
         while self._orders:
             spawn, sock = self._orders.popleft()
-            try:
-                self._fork(spawn, sock)
-            finally:
-                # A worker that leaves comes by here, and may still wait for threads of the
-                # app: its end of the channel stays open until the process has ended.
-                if os.getpid() == self.pid:
-                    sock.close()
+            self._fork(spawn, sock)
+            # A worker that leaves does not come by here: it may still wait for threads of the
+            # app, and its end of the channel stays open until the process has ended.
+            sock.close()
 
     def reap_workers(self) -> None:
         """Overridden: gunicorn's halts when a worker cannot boot; ours reports every end."""
@@ -197,6 +210,8 @@ class Arbiter(GunicornArbiter):
         try:
             pid = self.spawn_worker()
         except OSError as error:
+            if error.errno not in _EXHAUSTED:
+                raise
             self._report(SpawnFailed(spawn.id, error.strerror or str(error)))
             return
         with contextlib.suppress(OSError):  # no descriptors left: it says hello itself

@@ -30,6 +30,14 @@ class LoadError(Exception):
         summary = traceback.format_exception_only(error)[-1].strip()
         return cls(f"{what}: {summary}", app_traceback(error))
 
+    @classmethod
+    def from_a_hook(cls, error: BaseException) -> Self:
+        """Told with the first place of the user's: ``when_ready in conf.py, line 3: ...``."""
+        frames = traceback.extract_tb(error.__traceback__)
+        theirs = [frame for frame in frames if not _leads_to_the_app(frame.filename)]
+        places = [f"{frame.name} in {frame.filename}, line {frame.lineno}" for frame in theirs]
+        return cls.over(places[0] if places else "the pool", error)
+
 
 def app_traceback(error: BaseException) -> str:
     """The traceback of ``error`` without the frames that lead to the app."""

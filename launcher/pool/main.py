@@ -64,7 +64,27 @@ def run(channel: Channel, descriptors: list[int], started_over: bool) -> NoRetur
         _start_over([channel.fd, *descriptors], environment)
     channel.send(encode(_configured(application)))
     channel.send(encode(Loaded()))
-    Arbiter(application, channel, descriptors[1], boot, output, sources).run()
+    with _failure_told(channel):
+        Arbiter(application, channel, descriptors[1], boot, output, sources).run()
+    sys.exit(0)
+
+
+@contextlib.contextmanager
+def _failure_told(channel: Channel) -> Iterator[None]:
+    """The primary hears what ends the pool: a server hook of the user's, as a rule."""
+    pool = os.getpid()
+    try:
+        yield
+    except ChannelClosed:
+        raise
+    except BaseException as error:
+        if os.getpid() != pool:  # a worker leaves
+            raise
+        failure = LoadError.from_a_hook(error)
+        channel.send(encode(Failed(failure.reason, failure.detail)))
+        # Before the channels of workers that were to be forked: `Roster._worker_lost`.
+        channel.close()
+        sys.exit(APP_FAILED)
 
 
 @contextlib.contextmanager

@@ -60,6 +60,8 @@ class Generation:
         """Whether the pool knows that no other generation is left; see `Succession`."""
         self.workers_told = terms.settings.wanted
         """How many workers there are to be, as far as the pool knows."""
+        self.proven = False
+        """Whether any of its workers has been ready."""
         self.alive = True
         """Whether the pool's exit has not been collected yet."""
         self.workers: dict[int, WorkerHandle] = {}

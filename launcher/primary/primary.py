@@ -391,6 +391,8 @@ class Primary:
             self._reason = f"the pool could not be started: {error.strerror}"
             log(self._reason)
             self._died(stood_up=False)
+            if not self._was_ready:
+                self._fail(LauncherError(self._reason))
             self._step_at(self.reactor.clock() + 0.1)
             return None
         generation.deadline = self.reactor.call_later(
@@ -542,6 +544,7 @@ class Primary:
             return
         self._reason = reason
         if worker.pid is None:  # its pool has not got as far as forking it
+            generation.error = generation.error or reason
             generation.kill()
         worker.signal(signal.SIGKILL)
         self._fail_the_start()
@@ -592,8 +595,8 @@ class Primary:
             return
         self._reason = reason
         log(f"generation {generation.number}: {reason}")
-        self._died(stood_up=generation.loaded)
-        if not generation.loaded and not self._was_ready:
+        self._died(stood_up=generation.proven)
+        if not self._was_ready:
             self._fail(LauncherError(reason))
         elif not generation.loaded and self._rollout and self._rollout.generation is generation:
             self._end_rollout(reason)
@@ -620,6 +623,7 @@ class Primary:
         """No process was to be had; `worker_gone` has dealt with the rest."""
         self._reason = f"{worker} could not be forked: {reason}"
         log(self._reason)
+        self._fail_the_start()
 
     def worker_loaded(self, worker: WorkerHandle) -> None:
         """Ready, or to be asked first whether it is well."""
@@ -646,6 +650,7 @@ class Primary:
         if worker.state is not WorkerState.LAUNCHING:
             return
         worker.ready(self.reactor.clock())
+        self.roster.generation_of(worker).proven = True
         log(f"{worker} is online")
         self.traffic.welcome(worker)
         self.step()

@@ -158,7 +158,7 @@ class Roster:
             channel.close()
             self._free_rows.append(index)
             return None
-        gone = partial(self._worker_gone, generation, worker)
+        gone = partial(self._worker_lost, generation, worker)
         self._watch(channel, partial(self._heard_worker, generation, worker), gone)
         return worker
 
@@ -295,6 +295,11 @@ class Roster:
             self._worker_gone(generation, worker)
         self._exit_awaited.pop(worker.id, None)
         self._events.worker_exited(worker, status)
+
+    def _worker_lost(self, generation: Generation, worker: WorkerHandle) -> None:
+        if worker.pid is None and generation.channel.hung_up():
+            worker.expected = True  # it was never forked: the end of its pool is what counts
+        self._worker_gone(generation, worker)
 
     def _worker_gone(self, generation: Generation, worker: WorkerHandle) -> None:
         if generation.workers.pop(worker.id, None) is None:

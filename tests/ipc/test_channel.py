@@ -52,6 +52,21 @@ def test_an_empty_channel_does_not_block(pair: Pair) -> None:
     assert pair[0].receive() is None
 
 
+def test_it_is_hung_up_once_the_other_side_is_gone_whatever_is_still_to_be_heard(
+    pair: Pair,
+) -> None:
+    here, there = pair
+    there.send(b"last words")
+    assert not here.hung_up()
+    here.say_no_more()
+    assert not here.hung_up()
+    there.close()
+    assert here.hung_up()
+    assert received(here) == (b"last words", [])
+    here.close()
+    assert here.hung_up()
+
+
 def test_the_largest_record_fits(pair: Pair) -> None:
     here, there = pair
     record = os.urandom(MAX_MESSAGE)
