@@ -12,6 +12,7 @@ import os
 import pwd
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 import time
@@ -111,10 +112,12 @@ class Database:
 
     def _make(self) -> Path:
         """Its folder with the data, a second's work."""
-        folder = self._folder = Path(tempfile.mkdtemp(prefix="benchmarks-postgres-"))
+        user = other_user()
+        place = open_to_all() if user else None
+        folder = self._folder = Path(tempfile.mkdtemp(prefix="benchmarks-postgres-", dir=place))
         data = str(folder / "data")
         try:
-            if user := other_user():
+            if user:
                 os.chown(folder, user.pw_uid, user.pw_gid)
             self._run("initdb", "-D", data, *INITDB)
             told = {**SETTINGS, "unix_socket_directories": str(folder)}
@@ -185,6 +188,15 @@ def other_user() -> pwd.struct_passwd | None:
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name)
     raise DatabaseError(f"PostgreSQL does not run as root, and there is no user {USERS}")
+
+
+def open_to_all() -> Path:
+    """A folder for temporary files that another user can get to: root's own may be closed."""
+    for folder in map(Path, (tempfile.gettempdir(), "/tmp", "/var/tmp")):
+        above = (folder, *folder.parents)
+        if folder.is_dir() and all(each.stat().st_mode & stat.S_IXOTH for each in above):
+            return folder
+    raise DatabaseError("no folder for temporary files that PostgreSQL's user can get to")
 
 
 def _end(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

@@ -83,6 +83,16 @@ def test_a_database_that_does_not_start_says_why(database: postgres.Database) ->
         pass
 
 
+def test_a_folder_that_other_users_can_get_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o700)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    found = postgres.open_to_all()
+    assert found != tmp_path
+    assert found.stat().st_mode & 0o001
+
+
 HOLDER = """
 import sys
 from pathlib import Path
