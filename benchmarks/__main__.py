@@ -55,7 +55,8 @@ class Keys(click.ParamType[tuple[str, ...], object]):
     "--only",
     multiple=True,
     type=Keys(list(peers.BY_KEY)),
-    help=f"Measure only these: {', '.join(peers.BY_KEY)}.",
+    help=f"Measure only these: {', '.join(peers.BY_KEY)}. "
+    f"{', '.join(peers.FAMILIES)} mean also those with other numbers of threads.",
 )
 @click.option(
     "--scenario",
@@ -166,8 +167,11 @@ def _check(
 
 
 def _names(given: Sequence[Sequence[str]]) -> list[str]:
-    """The peers of an option that may be given several times, in the table's order."""
-    names = {name for part in given for name in part}
+    """The peers of an option that may be given several times, in the table's order.
+
+    A server's name means it with any number of threads.
+    """
+    names = {key for part in given for name in part for key in peers.variants(name)}
     return [key for key in peers.BY_KEY if key in names]
 
 

@@ -87,7 +87,7 @@ def put_under_load(bench: Bench, peer: Peer, what: Load, **setup: Any) -> Figure
         server.wait_for_workers()
         load.run(what, server.port, WARM_UP)
         before = Meter.read(bench, server)
-        outcome = load.run(what, server.port, bench.seconds)
+        outcome = load.run(what, server.port, max(bench.seconds, what.least))
         used = Meter.read(bench, server) - before
         return {
             **figures_of(outcome, used.server),

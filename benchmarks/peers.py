@@ -231,6 +231,9 @@ PEERS = (
 
 BY_KEY = {peer.key: peer for peer in PEERS}
 
+FAMILIES = tuple(dict.fromkeys(peer.family for peer in PEERS if peer.family))
+"""The servers that have variants."""
+
 
 def variants(family: str) -> list[str]:
     """The keys of a server and of its variants; none where there is no such server."""

@@ -88,11 +88,11 @@ def database(milliseconds: int) -> Scenario:
 
 
 def computes() -> Scenario:
-    """Every request computes, the same for all servers."""
+    """Every request computes, the same for all servers. Each waits a second for its turn."""
     return Scenario(
         "computes",
         f"Computes {COMPUTES} ms",
-        _computing(lambda: f"/compute/{loops(COMPUTES)}"),
+        _computing(lambda: Load(f"/compute/{loops(COMPUTES)}", patience=10, least=15)),
         SHOWN,
         _runs_flask,
         COMPARED,
@@ -104,7 +104,7 @@ def threshold(microseconds: int) -> Scenario:
     return Scenario(
         f"threshold-{microseconds}us",
         f"0.3 ms, waits {microseconds / 1000:g}",
-        _computing(lambda: f"/think/{loops(THINKS)}/wait/{microseconds}"),
+        _computing(lambda: Load(f"/think/{loops(THINKS)}/wait/{microseconds}")),
         SHOWN,
         _orientation,
         COMPARED,
@@ -112,14 +112,9 @@ def threshold(microseconds: int) -> Scenario:
     )
 
 
-def _computing(path: Callable[[], str]) -> Callable[[Bench, Peer], Figures]:
-    """The path is made when it is wanted: it depends on how fast this machine is."""
-    return lambda bench, peer: put_under_load(bench, peer, _patient(path()), app=APP)
-
-
-def _patient(path: str) -> Load:
-    """All connections at once wait for more than a second where every request computes."""
-    return Load(path, patience=10)
+def _computing(what: Callable[[], Load]) -> Callable[[Bench, Peer], Figures]:
+    """The load is made when it is wanted: it depends on how fast this machine is."""
+    return lambda bench, peer: put_under_load(bench, peer, what(), app=APP)
 
 
 @cache

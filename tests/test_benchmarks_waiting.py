@@ -56,7 +56,9 @@ def test_variants_are_told_their_threads(tmp_path: Path) -> None:
         }
         assert told == {"4", "16", "64"}, family
     assert peers.variants("node") == ["node"]
+    assert peers.variants("gthread-16") == ["gthread-16"]
     assert peers.variants("apache") == []
+    assert peers.FAMILIES == ("uwsgi", "granian", "gthread")
 
 
 # What is asked
