@@ -76,6 +76,9 @@ class Load:
     threads: int = 2
     patience: int = 2
     """Seconds after which an answer is an error, and is in no percentile."""
+    least: float = 0.0
+    """Seconds it has to last: requests that are under way at its end count nowhere, and where
+    answers take a second those are the slow ones."""
 
     def command(self, port: int, seconds: float) -> list[str]:
         """wrk's command line. wrk counts in whole seconds."""
