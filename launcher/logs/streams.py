@@ -1,7 +1,7 @@
-"""The standard output and error of a process in its log file.
+"""The standard output and error of a process, in its log file or where they were before.
 
-Descriptors 1 and 2 *are* the file, so whatever writes to them arrives: C code,
-child processes, the last words of a crash. ``sys.stdout`` and ``sys.stderr``
+In the background descriptors 1 and 2 *are* the file, so whatever writes to them arrives:
+C code, child processes, the last words of a crash. ``sys.stdout`` and ``sys.stderr``
 go through ``files``, a whole line at a time.
 
 ``print`` writes a line in pieces, and several threads print at once: here each
@@ -13,10 +13,13 @@ from __future__ import annotations
 import atexit
 import io
 import os
+import select
 import sys
 import threading
+from collections.abc import Hashable
+from contextlib import suppress
 from threading import get_ident
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from launcher.logs.files import Limits, LogFile
 
@@ -28,50 +31,32 @@ __all__ = ["FileOutput", "Output"]
 LONGEST_HELD = 64 << 10
 """Bytes of an unfinished line that a thread may hold back."""
 
+_TICK = 1000
+"""Milliseconds for which the beginning of a line is held back, or a reader is waited for."""
+
 
 class Output:
-    """Where this process writes in the foreground: where it did before. Nothing to look after."""
+    """In the foreground: what is written goes where it did before, on descriptors 1 and 2.
 
-    tick: int | None = None
-    """Milliseconds after which it wants to be looked after again."""
+    But who prints never hears that nobody reads, or that the disk is full: that is no
+    matter of the app's. There is one of it in a process, and it is there for good.
+    """
+
+    def __init__(self) -> None:
+        self._take_over(_Inherited(1), _Inherited(2))
+
+    @property
+    def tick(self) -> int | None:
+        """Milliseconds after which it wants to be looked after again."""
+        return _TICK if any(stream.holds for stream in self._streams) else None
 
     def become(self, source: str) -> None:
         """In a worker that was just forked: write to the log of its slot."""
 
     def look_after(self) -> None:
-        """Keep up what is in files. Also when they were renamed by logrotate: uses new ones."""
-
-    def give_to(self, uid: int, gid: int) -> None:
-        """This process is about to become another user."""
-
-
-class FileOutput(Output):
-    """In the background: descriptors 1 and 2, ``sys.stdout`` and ``sys.stderr`` are a log file.
-
-    There is one of it in a process, and it is there for good.
-    """
-
-    tick = 1000
-
-    def __init__(self, folder: int, source: str, limits: Limits) -> None:
-        for stream in filter(None, (sys.stdout, sys.stderr)):
-            stream.flush()
-        self._log = LogFile(folder, source, limits, stand_ins=(1, 2))
-        self._streams = (_Lines(self._log, 1, "<stdout>"), _Lines(self._log, 2, "<stderr>"))
-        sys.stdout, sys.stderr = map(_text, self._streams)
-        sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc]
-        atexit.register(self.drain)
-        os.register_at_fork(after_in_child=self._after_fork)
-
-    def become(self, source: str) -> None:
-        """As `Output.become`."""
-        self._log.become(source)
-
-    def look_after(self) -> None:
-        """Also what threads hold back, and what was written past us (`LogFile.look_after`)."""
+        """Write what threads hold back; keep up what is in files."""
         for stream in self._streams:
             stream.release(only_stale=True)
-        self._log.look_after()
 
     def drain(self) -> None:
         """Write what threads hold back."""
@@ -79,19 +64,89 @@ class FileOutput(Output):
             stream.release()
 
     def give_to(self, uid: int, gid: int) -> None:
+        """This process is about to become another user."""
+
+    def _take_over(self, stdout: _Sink, stderr: _Sink, encoding: str = "") -> None:
+        before = sys.stdout, sys.stderr
+        for stream in filter(None, before):
+            with suppress(OSError):
+                stream.flush()
+        self._streams = (_Lines(stdout, 1, "<stdout>"), _Lines(stderr, 2, "<stderr>"))
+        encodings = [encoding or (stream.encoding if stream else "utf-8") for stream in before]
+        sys.stdout, sys.stderr = map(_text, self._streams, encodings)
+        sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc]
+        atexit.register(self.drain)
+        os.register_at_fork(after_in_child=self._after_fork)
+
+    def _after_fork(self) -> None:
+        for stream in self._streams:
+            stream.after_fork()
+
+
+class FileOutput(Output):
+    """In the background: descriptors 1 and 2, ``sys.stdout`` and ``sys.stderr`` are a log file."""
+
+    def __init__(self, folder: int, source: str, limits: Limits) -> None:
+        self._log = LogFile(folder, source, limits, stand_ins=(1, 2))
+        self._take_over(self._log, self._log, encoding="utf-8")
+
+    @property
+    def tick(self) -> int:
+        """Always: files may be renamed or removed."""
+        return _TICK
+
+    def become(self, source: str) -> None:
+        """As `Output.become`."""
+        self._log.become(source)
+
+    def look_after(self) -> None:
+        """Also what was written past us (`LogFile.look_after`), and where logrotate renamed it."""
+        super().look_after()
+        self._log.look_after()
+
+    def give_to(self, uid: int, gid: int) -> None:
         """As `Output.give_to`."""
         self._log.give_to(uid, gid)
 
     def _after_fork(self) -> None:
         self._log.after_fork()
-        for stream in self._streams:
-            stream.after_fork()
+        super()._after_fork()
+
+
+class _Sink(Protocol):
+    """Where whole lines go, and parts of lines."""
+
+    def append(self, data: bytes, author: Hashable = None, goes_on: bool = False) -> None:
+        """As `LogFile.append`. Never raises OSError."""
+
+
+class _Inherited:
+    """A descriptor that this process was started with. What cannot be written to it is lost."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def append(self, data: bytes, author: Hashable = None, goes_on: bool = False) -> None:  # noqa: ARG002
+        """Write ``data``."""
+        with suppress(OSError):
+            while data:
+                try:
+                    data = data[os.write(self._number, data) :]
+                except BlockingIOError:  # somebody who has it too has made it so
+                    if not self._caught_up():
+                        return
+
+    def _caught_up(self) -> bool:
+        """Wait for the reader, but not for long."""
+        writable = select.poll()
+        writable.register(self._number, select.POLLOUT)
+        return bool(writable.poll(_TICK))
 
 
 class _Lines(io.BufferedIOBase):
     """The binary layer of a standard stream: passes on whole lines, each thread's its own."""
 
-    def __init__(self, log: LogFile, number: int, name: str) -> None:
+    def __init__(self, log: _Sink, number: int, name: str) -> None:
         self.name = name
         self.mode = "wb"
         self._log = log
@@ -107,6 +162,11 @@ class _Lines(io.BufferedIOBase):
         """Threads whose line is partly in the file."""
         self._seen: dict[int, int] = {}
         """Bytes that each thread held back when that was last looked at."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether there is the beginning of a line that is not passed on."""
+        return bool(self._held)
 
     def write(self, data: ReadableBuffer) -> int:
         """Pass on the lines that are complete now."""
@@ -150,6 +210,10 @@ class _Lines(io.BufferedIOBase):
         """Yes."""
         return True
 
+    def isatty(self) -> bool:
+        """Whether it is a terminal, for apps that colour what they print."""
+        return os.isatty(self._number)
+
     def _release(self, thread: int) -> None:
         with self._mutex:
             text = self._held.pop(thread, None)
@@ -164,6 +228,6 @@ class _Lines(io.BufferedIOBase):
             self._begun.add(thread)
 
 
-def _text(lines: _Lines) -> io.TextIOWrapper:
+def _text(lines: _Lines, encoding: str) -> io.TextIOWrapper:
     """The text layer; keeps nothing back by itself."""
-    return io.TextIOWrapper(lines, "utf-8", "backslashreplace", write_through=True)
+    return io.TextIOWrapper(lines, encoding, "backslashreplace", write_through=True)

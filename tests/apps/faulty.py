@@ -62,6 +62,12 @@ def wait(name: str) -> str:
     return f"waited {name}"
 
 
+@app.get("/print")
+def print_a_line() -> str:
+    print("a line", flush=True)
+    return "printed"
+
+
 @app.get("/grow/<int:megabytes>")
 def grow(megabytes: int) -> str:
     """Take memory and keep it."""

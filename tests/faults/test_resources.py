@@ -203,6 +203,7 @@ def test_a_log_that_cannot_be_written_is_no_reason_to_stop(
     with Load(cluster.address, keep_alive=8, one_shot=4) as load:
         progress(load)
         assert get(cluster.address, "/raise").status == 500
+        assert [get(cluster.address, "/print").status for _ in range(4)] == [200] * 4
         os.kill(pids(cluster)[0], signal.SIGKILL)
         progress(load)
         eventually(cluster.ready)

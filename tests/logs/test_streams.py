@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from typing import Any
 
 import pytest
 
@@ -168,16 +169,6 @@ def test_a_signal_handler_may_print(folder: Folder) -> None:
     assert (text.count("main"), "handler" in text) == (3000, True)
 
 
-def test_in_the_foreground_there_is_nothing_to_it() -> None:
-    from launcher.logs.streams import Output
-
-    output = Output()
-    output.become("0")
-    output.look_after()
-    output.give_to(0, 0)
-    assert output.tick is None
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_another_user_goes_on_rotating(folder: Folder) -> None:
     code = """
@@ -187,3 +178,81 @@ def test_another_user_goes_on_rotating(folder: Folder) -> None:
     """
     run(folder, code)
     assert folder.names() == ["0.log", "0.log.1", "0.log.2"]
+
+
+# In the foreground
+
+FOREGROUND = """
+import os, signal, sys, threading
+from launcher.logs.streams import Output
+output = Output()
+"""
+
+
+def foreground(code: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    """Run ``code``; its streams are pipes that are read, unless ``options`` say otherwise."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", FOREGROUND + textwrap.dedent(code)],
+        env={"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"},
+        timeout=30,
+        check=False,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
+    )
+
+
+def test_in_the_foreground_all_arrives_where_it_did_before() -> None:
+    code = r"""
+    print("a", "line"); print("grün"); print("to stderr", file=sys.stderr)
+    print("part", end="", flush=True); print(" and rest"); sys.stdout.buffer.write(b"bytes\n")
+    output.become("0"); output.look_after(); output.give_to(0, 0)
+    assert output.tick is None
+    print("no end", end=""); assert output.tick == 1000
+    output.look_after(); assert output.tick == 1000
+    output.look_after(); assert output.tick is None
+    pid = os.fork()
+    if pid: os.waitpid(pid, 0)
+    """
+    done = foreground(code)
+    lines = ["a line", "gr\\xfcn", "part and rest", "bytes", "no end"]
+    assert (done.returncode, done.stderr) == (0, b"to stderr\n")
+    assert done.stdout.decode().split("\n") == lines
+
+
+PRINT_A_LOT = """
+import logging
+logging.basicConfig()
+for number in range(3000):
+    print("line", number, flush=True); print("line", number, file=sys.stderr); logging.error("x")
+sys.exit(7)
+"""
+
+
+def test_who_prints_does_not_hear_that_nobody_reads() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    assert foreground(PRINT_A_LOT, stdout=write, stderr=write).returncode == 7
+    os.close(write)
+
+
+def test_who_prints_does_not_hear_that_the_disk_is_full() -> None:
+    with open("/dev/full", "wb") as full:
+        assert foreground(PRINT_A_LOT, stdout=full, stderr=full).returncode == 7
+
+
+def test_a_pipe_that_somebody_made_not_wait_is_waited_for_a_moment() -> None:
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    try:
+        code = 'print("x" * 100_000, flush=True); sys.exit(7)'
+        assert foreground(code, stdout=write).returncode == 7
+        assert len(os.read(read, 1 << 20)) == 65_536
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+def test_a_terminal_is_still_one() -> None:
+    master, slave = os.openpty()
+    assert foreground("sys.exit(7 * sys.stdout.isatty())", stdout=slave).returncode == 7
+    os.close(master)
+    os.close(slave)
