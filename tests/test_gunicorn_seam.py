@@ -382,6 +382,8 @@ def worker() -> Worker:
         (errors.UnsupportedTransferCoding("x"), b"501 Bad Request"),
         (errors.ExpectationFailed("x"), b"417 Expectation Failed"),
         (errors.InvalidChunkSize(b"x"), b"400 Bad Request"),
+        (errors.InvalidProxyLine("x"), b"400 Bad Request"),
+        (errors.ForbiddenProxyRequest("x"), b"403 Forbidden"),
         (ValueError("the app failed"), b"500 Internal Server Error"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
@@ -464,6 +466,18 @@ def test_a_head_comes_out_of_pieces_and_the_source_keeps_the_rest() -> None:
     assert request.headers == [("HOST", "x")]
     assert source.buf.getvalue() == b"more"
     assert source.left == [b"not read"]
+
+
+def test_only_the_first_request_is_searched_for_a_proxy_header() -> None:
+    source = Pieces(b"PROXY UNKNOWN\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    with pytest.raises(errors.InvalidRequestLine):
+        Request(config(proxy_protocol=True), source, ("127.0.0.1", 1), 2)
+
+
+def test_who_may_send_a_proxy_header() -> None:
+    cfg: Any = config(proxy_allow_ips="192.0.2.0/24,::1")
+    assert [*map(str, cfg.proxy_allow_networks())] == ["192.0.2.0/24", "::1/128"]
+    assert config(proxy_allow_ips="*").proxy_allow_ips == ["*"]
 
 
 def test_what_the_source_raises_comes_out_as_it_is() -> None:

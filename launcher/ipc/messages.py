@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from launcher.ipc.channel import MAX_MESSAGE
 
-_DEAL = struct.Struct("<QQQHH?B")
+_DEAL = struct.Struct("<QQQHH?BB")
 _DEALS_TAG = b"D"
 
 
@@ -23,7 +23,8 @@ class Deal(NamedTuple):
     ``written`` and ``consumed`` are the bytes sent and read on it so far by
     the workers that had it before. ``listener`` is the index of the listening
     socket it came in on. ``first``: before what waits already; its request was
-    running in a worker that died.
+    running in a worker that died. ``proxied``: what a proxy had said of the client before
+    the first request, once a worker has consumed that.
     """
 
     serial: int
@@ -33,11 +34,12 @@ class Deal(NamedTuple):
     port: int
     first: bool
     host: str
+    proxied: str = ""
 
     def pack(self) -> bytes:
-        """Fixed fields, the length of the host, the host."""
-        host = self.host.encode()
-        return _DEAL.pack(*self[:6], len(host)) + host
+        """Fixed fields, the lengths of the texts, the texts."""
+        host, proxied = self.host.encode(), self.proxied.encode()
+        return _DEAL.pack(*self[:6], len(host), len(proxied)) + host + proxied
 
 
 class Deals(NamedTuple):
@@ -55,13 +57,14 @@ class Deals(NamedTuple):
         deals = []
         position = 1
         while position < len(record):
-            serial, written, consumed, listener, port, first, size = _DEAL.unpack_from(
+            serial, written, consumed, listener, port, first, size, more = _DEAL.unpack_from(
                 record, position
             )
             begin = position + _DEAL.size
-            position = begin + size
-            host = record[begin:position].decode()
-            deals.append(Deal(serial, written, consumed, listener, port, first, host))
+            end = begin + size
+            position = end + more
+            host, proxied = record[begin:end].decode(), record[end:position].decode()
+            deals.append(Deal(serial, written, consumed, listener, port, first, host, proxied))
         return cls(deals)
 
 
@@ -167,6 +170,13 @@ class Unpinned(NamedTuple):
     serial: int
 
 
+class Proxied(NamedTuple):
+    """Worker to primary: a proxy has said this of the client, before the request that I begin."""
+
+    serial: int
+    text: str
+
+
 class Cut(NamedTuple):
     """Worker to primary: close this connection with a reset; I have done so with mine."""
 
@@ -268,6 +278,7 @@ Message = (
     | Returned
     | Pinned
     | Unpinned
+    | Proxied
     | Cut
     | Spawn
     | Notice
@@ -297,6 +308,7 @@ _TYPES: dict[bytes, type[Any]] = {
     b"B": Returned,
     b"P": Pinned,
     b"U": Unpinned,
+    b"p": Proxied,
     b"C": Cut,
     b"S": Spawn,
     b"N": Notice,

@@ -22,7 +22,8 @@ class Connection:
 
     ``worker`` is None while it waits to be dealt. ``written`` and ``consumed``
     are its bytes at the last boundary where it changed hands. ``exact``: the
-    kernel accounts for it (TCP). ``rerun_at``: the consumed offset at which
+    kernel accounts for it (TCP). ``proxied``: what a proxy has said of the client, before
+    the first request. ``rerun_at``: the consumed offset at which
     its request was run again, or -1; ``reruns``: how often that request was.
     """
 
@@ -35,6 +36,7 @@ class Connection:
         "listener",
         "pinned",
         "port",
+        "proxied",
         "rerun_at",
         "reruns",
         "serial",
@@ -55,6 +57,7 @@ class Connection:
         self.worker: WorkerHandle | None = None
         self.written = 0
         self.consumed = 0
+        self.proxied = ""
         self.rerun_at = -1
         self.reruns = 0
         self.pinned = False
@@ -103,6 +106,12 @@ class Connections:
         if connection:
             connection.pinned = pinned
             connection.answered = answered
+
+    def introduce(self, serial: int, text: str) -> None:
+        """Note what a proxy has said of a client; its worker is about to consume that."""
+        connection = self._by_serial.get(serial)
+        if connection:
+            connection.proxied = text
 
     def close(self, connection: Connection) -> None:
         """Close our duplicate and forget the connection. Closing twice is fine."""

@@ -129,6 +129,8 @@ class Rescuer:
         known = figures(connection.fd) if connection.exact else None
         if known:
             connection.written, connection.consumed = known.written, known.consumed
+            if not known.consumed:  # what a proxy has said is still there, to be read again
+                connection.proxied = ""
 
 
 def _consume(fd: int, size: int) -> None:

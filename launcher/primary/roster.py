@@ -27,6 +27,7 @@ from launcher.ipc.messages import (
     Message,
     Notice,
     Pinned,
+    Proxied,
     Ready,
     Retiring,
     Returned,
@@ -45,7 +46,7 @@ from launcher.settings import Settings
 _LAST_MOMENT = 1.0
 """Seconds that killed processes get to be gone before the primary is."""
 
-ConnectionMessage = Returned | Pinned | Unpinned | Cut
+ConnectionMessage = Returned | Pinned | Unpinned | Proxied | Cut
 """What a worker says about connections it has."""
 
 _Heard = Callable[[Message, list[int]], None]
@@ -285,7 +286,7 @@ class Roster:
                 self._events.app_failed(generation, reason, detail)
             case Retiring(reason, cause):
                 self._events.worker_retires(worker, reason, cause)
-            case Returned() | Pinned() | Unpinned() | Cut():
+            case Returned() | Pinned() | Unpinned() | Proxied() | Cut():
                 self._events.worker_said(worker, message)
 
     def _exited(self, generation: Generation, worker: WorkerHandle, status: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from launcher.ipc.messages import Cut, Listen, Pinned, Returned, Share, Unpinned
+from launcher.ipc.messages import Cut, Listen, Pinned, Proxied, Returned, Share, Unpinned
 from launcher.policy.balance import surplus
 from launcher.policy.blame import Blame
 from launcher.policy.scheduling import POLICIES
@@ -125,5 +125,7 @@ class Traffic:
                 self._connections.pin(serial, pinned=True, answered=answered)
             case Unpinned(serial):
                 self._connections.pin(serial, pinned=False, answered=False)
+            case Proxied(serial, text):
+                self._connections.introduce(serial, text)
             case Cut(serial):
                 self._rescuer.cut(serial)

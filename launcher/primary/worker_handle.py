@@ -21,6 +21,9 @@ from launcher.primary.reactor import Timer
 _NO_SERIAL = 0
 """Of a connection that is no client's and in no table: when its worker dies, so does it."""
 
+_NO_PROXY = "UNKNOWN"
+"""As if a proxy had said that it knows of no client behind it."""
+
 
 class WorkerHandle:
     """The primary's record of one worker: who it is, its channel, what it was dealt."""
@@ -151,6 +154,7 @@ class WorkerHandle:
                 connection.port,
                 connection.consumed == connection.rerun_at,
                 connection.host,
+                connection.proxied,
             )
             for connection in connections
         ]
@@ -164,7 +168,8 @@ class WorkerHandle:
     def ask(self, fd: int) -> None:
         """Hand over a socket of ours that a request is sent on, to see whether it is well."""
         self.promise()
-        self._hand_over([Deal(_NO_SERIAL, 0, 0, 0, 0, False, "127.0.0.1")], (fd,))
+        deal = Deal(_NO_SERIAL, 0, 0, 0, 0, False, "127.0.0.1", _NO_PROXY)
+        self._hand_over([deal], (fd,))
 
     def _hand_over(self, deals: list[Deal], descriptors: Sequence[int]) -> bool:
         try:

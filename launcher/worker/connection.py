@@ -16,7 +16,7 @@ import socket
 import tempfile
 from collections import deque
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from launcher.descriptors import reset
 from launcher.worker.sockets import LentSocket
@@ -124,10 +124,12 @@ class Connection:
         "mark",
         "missed",
         "outgoing",
+        "peer",
         "phase",
         "pinned",
         "port",
         "port_text",
+        "proxied",
         "requests",
         "seen",
         "serial",
@@ -151,7 +153,12 @@ class Connection:
         self.fd = sock.fileno()
         self.serial = serial
         self.listener = listener
+        self.peer: Any = (host, port) if host else ""
+        """The address of the other end, as gunicorn has it: empty for a unix socket."""
+        self.proxied = ""
+        """The text of the header that a proxy has sent before all else (see ``proxied.py``)."""
         self.host = host
+        """The client's address: the peer's, unless that is a proxy which has told another."""
         self.port = port
         self.port_text = str(port)
         self.written = written
@@ -189,6 +196,13 @@ class Connection:
         self.lowat = 1
         self.incoming: Incoming | None = None
         self.outgoing: deque[memoryview | FilePart] = deque()
+
+    def introduce(self, text: str, client: tuple[str, int] | None) -> None:
+        """A proxy has said who the client is; None: it knows of no other than itself."""
+        self.proxied = text
+        if client:
+            self.host, self.port = client
+            self.port_text = str(self.port)
 
     @property
     def taken_over(self) -> bool:

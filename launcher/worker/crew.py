@@ -35,6 +35,7 @@ from launcher.pool import APP_FAILED
 from launcher.worker.connection import Connection
 from launcher.worker.leadership import Leadership, Term
 from launcher.worker.parking import Parking
+from launcher.worker.proxied import client
 from launcher.worker.secure import NoTLS, SecureConnection, tls_context
 from launcher.worker.service import Running, Service
 from launcher.worker.sockets import Socket
@@ -253,13 +254,15 @@ class Crew:
             if descriptor is not None:
                 os.close(descriptor)
             return
-        serial, written, consumed, listener, port, first, host = deal
+        serial, written, consumed, listener, port, first, host, text = deal
         # With all three given, Python asks the kernel for no option.
         family = self._families[listener]
         sock = Socket(family, socket.SOCK_STREAM, 0, fileno=descriptor)
         # The primary asks whether we are well (serial 0) without TLS.
         kind = SecureConnection if self._tls and serial else Connection
         conn = kind(sock, serial, listener, host, port, written, consumed)
+        if text:
+            conn.introduce(text, client(text))
         conn.deadline = time.monotonic() + self._first_wait
         self._parking.enter(conn, first)
 

@@ -78,7 +78,7 @@ class Exchange:
         self, conn: Connection, request: Any, error: BaseException, started: float = 0.0
     ) -> None:
         """Answer what is no request, or what the app failed on, with gunicorn's error page."""
-        client = (conn.host, conn.port)
+        client = conn.peer
         worker = self._worker
         if isinstance(error, BodyError):
             page = dated(error.page)
@@ -104,7 +104,7 @@ class Exchange:
 
     def request_of(self, data: bytes, conn: Connection) -> Any:
         """gunicorn's request for a head that is known to be complete and right."""
-        return parse(data, True, self._cfg, (conn.host, conn.port), conn.requests + 1).request
+        return parse(data, True, self._cfg, conn.peer, conn.requests + 1).request
 
     def response(self, request: Any, conn: Connection, pad: Notepad) -> Response:
         """What answers ``request``."""

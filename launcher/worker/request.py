@@ -99,13 +99,15 @@ class Framing(Enum):
 class Arrived:
     """A request whose head is complete. ``length``: bytes of the body, if it says so."""
 
-    __slots__ = ("framing", "head", "length", "request", "source")
+    __slots__ = ("framing", "head", "length", "proxied", "request", "source")
 
     def __init__(self, request: Any, source: _Source, arrived: int) -> None:
         reader = request.body.reader
         self.request = request
         self.source = source
         self.head = arrived - source.rest()
+        self.proxied = ""
+        """The text of the header that a proxy has sent before; see ``proxied.py``."""
         chunked = isinstance(reader, ChunkedReader)
         self.framing = Framing.CHUNKED if chunked else Framing.LENGTH
         self.length = 0 if chunked else reader.length

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from gunicorn.http.errors import NoMoreData, ParseException
 
 from launcher import refusals
-from launcher.ipc.messages import Cut, Pinned, Returned, Unpinned
+from launcher.ipc.messages import Cut, Pinned, Proxied, Returned, Unpinned
 from launcher.ipc.scoreboard import Notepad
 from launcher.policy.patience import Patience
 from launcher.policy.rescue import CLOSES, CONTINUE
+from launcher.worker import proxied
 from launcher.worker import request as requests
 from launcher.worker.body import Incoming
 from launcher.worker.body_errors import BodyError
@@ -249,7 +250,7 @@ class Service:
             return
         number = 1 if conn.consumed == 0 else conn.requests + 2
         try:
-            arrived = requests.parse(data, ended, self._cfg, (conn.host, conn.port), number)
+            arrived = proxied.parse(data, ended, self._cfg, conn.peer, number, conn.proxied)
         except NeedMore:
             self._wait_for_more(conn, data)
         except (NoMoreData, StopIteration):
@@ -324,6 +325,7 @@ class Service:
 
     def _take_out(self, conn: Connection, arrived: Arrived) -> Incoming:
         self._pin(conn, answered=False)  # before it is out: no other worker can have it any more
+        self._introduce(conn, arrived)
         conn.incoming = incoming = Incoming(arrived, self._uploads)
         conn.drop(arrived.head)
         conn.wake_at(1)
@@ -400,6 +402,7 @@ class Service:
         now = time.monotonic_ns()
         line = f"{arrived.request.method} {arrived.request.path}".encode("latin-1", "replace")
         pad.begin(conn.serial, safe, now, conn.written, conn.consumed, size, line)
+        self._introduce(conn, arrived)
         try:
             again = self._exchange.run(conn, arrived, pad)
             # Sent first, consumed after: if we die in between, the primary
@@ -523,6 +526,8 @@ class Service:
 
     def _refuse(self, conn: Connection, error: Exception, arrived: Arrived | None = None) -> None:
         self._pin(conn, answered=True)  # before it is: nobody is to answer once more
+        if arrived:
+            self._introduce(conn, arrived)
         self._exchange.refuse(conn, arrived and arrived.request, error)
         self._linger(conn)
 
@@ -652,6 +657,14 @@ class Service:
         conn.pinned = True
         if conn.kept:
             self._worker.tell(Pinned(conn.serial, answered))
+
+    def _introduce(self, conn: Connection, arrived: Arrived) -> None:
+        """Note what a proxy has said of the client; a worker that has it next will not hear it."""
+        text = arrived.proxied
+        if text and not conn.proxied:
+            conn.introduce(text, proxied.client(text))
+            if conn.kept:
+                self._worker.tell(Proxied(conn.serial, text))
 
     def _unpin(self, conn: Connection) -> None:
         if conn.secure:

@@ -36,6 +36,8 @@ STATUS_OF = {
 UNFINISHED = (errors.NoMoreData, errors.ChunkMissingTerminator)
 """What gunicorn says of a request that ends too early. Over a socket: closed, unanswered."""
 
+PROXY_V2 = b"\r\n\r\n\0\r\nQUIT\n"
+
 
 @dataclass
 class Case:
@@ -55,6 +57,19 @@ class Case:
         """Whether it holds an HTTP/1.1 request without the Host that RFC 9112 asks for."""
         return any(map(lacks_host, self.environs))
 
+    @property
+    def introduction(self) -> bytes:
+        """What every connection has to begin with: a PROXY header that tells of no client."""
+        mode = self.settings.get("proxy_protocol", "off")
+        if mode == "off":
+            return b""
+        return b"PROXY UNKNOWN\r\n" if mode == "v1" else PROXY_V2 + b"\x20\0\0\0"
+
+    def is_refused(self, environ: dict[str, str]) -> bool:
+        """Whether a request that gunicorn takes is a 400 here; ``test_corpus.py`` says why."""
+        lacks_header = self.introduction and not self.data.startswith((b"PROXY ", PROXY_V2))
+        return lacks_host(environ) or environ["REQUEST_METHOD"] == "CONNECT" or bool(lacks_header)
+
     def with_host(self) -> Case:
         """The same with a Host for every request that lacks one."""
         data = re.sub(rb"( HTTP/1\.1\r\n)(?!Host:)", rb"\1Host: corpus\r\n", self.data)
@@ -68,11 +83,6 @@ class Case:
 def lacks_host(environ: dict[str, str]) -> bool:
     """Whether RFC 9112 section 3.2 asks for a Host that is not there."""
     return environ["SERVER_PROTOCOL"] == "HTTP/1.1" and "HTTP_HOST" not in environ
-
-
-def stricter(environ: dict[str, str]) -> bool:
-    """Whether a request that gunicorn takes is a 400 here; ``test_corpus.py`` says why."""
-    return lacks_host(environ) or environ["REQUEST_METHOD"] == "CONNECT"
 
 
 def load() -> list[Case]:

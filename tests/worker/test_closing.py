@@ -167,8 +167,8 @@ def test_what_waits_in_the_outbox_says_so_too(company: Gated) -> None:
         client.sendall(REQUEST)
         eventually(lambda: conn.peek(len(REQUEST)) == REQUEST)
         conn.held = promised
+        service.closing.end_all()
         service._outbox.hold((conn, REQUEST, promised, True, False, True, 0))
-        company.stop()
         service.send_held(pad)
         assert closes(client)
         assert client.recv(1) == b""
