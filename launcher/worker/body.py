@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _BLOCK = 64 * 1024
 
+_MOST_AT_ONCE = 256 * 1024
+
 _MOST_LEFT = 256 * 1024
 """Bytes of a body that an app may leave unread without its connection being closed for it."""
 
@@ -57,7 +59,13 @@ class Incoming:
     @property
     def presses(self) -> bool:
         """Whether the app should begin before all is here: much has come, or there is no room."""
-        return self._kept.size > EARLY or self._no_room is not None
+        return self._kept.size >= EARLY or self._no_room is not None
+
+    @property
+    def appetite(self) -> int:
+        """Bytes to take at once: where the app should begin, no more is taken until it is asked."""
+        missing = EARLY - self._kept.size
+        return min(missing, _MOST_AT_ONCE) if missing > 0 else _MOST_AT_ONCE
 
     @property
     def streaming(self) -> bool:
@@ -147,7 +155,8 @@ class Incoming:
     def read(self, size: int) -> bytes:
         """The next of what is here; empty when there is no more of it."""
         data = self._kept.read(size)
-        if not data and self._more:
+        if not data:
+            self._kept.close()
             data, self._more = self._more[:size], self._more[size:]
         return data
 

@@ -343,27 +343,24 @@ class Service:
     def _on_body(self, conn: Connection, pad: Notepad) -> None:
         incoming = conn.incoming
         assert incoming
-        more = False
         try:
             while not incoming.whole:
                 if incoming.presses and self._uploads.enter():
                     self._stream(conn, pad)
                     return
-                data = conn.peek(_PULL)
+                data = conn.peek(incoming.appetite)
                 if data is None:
                     self._await_body(conn)
                     return
                 if not data:
                     self._close(conn)
                     return
-                used = incoming.take(data)
-                conn.drop(used)
-                more = used < len(data)
+                conn.drop(incoming.take(data))
             arrived = incoming.finish()
         except (ParseException, BodyError) as error:
             self._refuse(conn, error, incoming.arrived)
             return
-        self._serve(conn, arrived, pad, more)
+        self._serve(conn, arrived, pad, more=conn.peek(1) is not None)
 
     def _await_body(self, conn: Connection) -> None:
         now = time.monotonic()

@@ -137,11 +137,32 @@ def test_what_was_kept_comes_first(upload: Uploading, coding: str) -> None:
     field, sent = framed(coding, DATA)
     each = upload(field)
     assert each.incoming.take(sent[:1_200_000]) == 1_200_000
-    assert each.incoming.presses == (EARLY < 1_200_000)
+    assert each.incoming.presses
     body = each.stream()
     each.send(sent[1_200_000:] + NEXT)
     assert body.read() == DATA
     assert each.behind() == NEXT
+
+
+def test_no_more_is_taken_than_until_the_app_should_begin(upload: Uploading) -> None:
+    incoming = upload(f"Content-Length: {len(DATA)}").incoming
+    taken = 0
+    while not incoming.presses:
+        assert incoming.appetite <= 256 * 1024
+        taken += incoming.take(DATA[taken : taken + incoming.appetite])
+    assert taken == EARLY
+    assert incoming.appetite == 256 * 1024, "where the app cannot begin"
+
+
+def test_what_is_read_is_kept_no_longer(upload: Uploading) -> None:
+    each = upload(f"Content-Length: {len(DATA)}")
+    each.incoming.take(DATA[:EARLY])
+    body = each.stream()
+    each.send(DATA[EARLY:])
+    assert each.uploads._kept == EARLY
+    body.read(EARLY + 1)
+    assert each.uploads._kept == 0
+    assert body.read() == DATA[EARLY + 1 :]
 
 
 @CODINGS
