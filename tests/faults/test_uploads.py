@@ -83,6 +83,25 @@ def ask_all(cluster: Cluster, kind: str) -> set[int]:
         return {wire.ask("/x").status for _ in range(8)}
 
 
+def test_what_is_left_of_a_refused_upload_is_never_a_request(
+    start_cluster: StartCluster, count: Path
+) -> None:
+    """Also when the worker that refused it dies before it has come."""
+    options = ("-w", "2", "--threads", "4")
+    cluster = start_cluster("uploads:application", *options, COUNT_FILE=str(count)).ready()
+    with Wire(cluster.address) as wire:
+        wire.send(head("POST", "/refuse", "Content-Length: 300000000"))
+        assert wire.response().status == 401
+        for pid in pids(cluster).values():
+            os.kill(pid, signal.SIGKILL)
+        wire.send_what_it_takes(upload(b"smuggled"))
+        eventually(cluster.ready)
+        assert ask_all(cluster, "tcp") == {200}
+        wire.send_what_it_takes(upload(b"smuggled"))
+        assert ask_all(cluster, "tcp") == {200}
+    assert count.read_text() == ""
+
+
 @pytest.mark.parametrize("change", ["reload", "stop"])
 def test_an_upload_goes_on_in_a_worker_that_leaves(
     start_cluster: StartCluster, count: Path, change: str
