@@ -6,7 +6,7 @@ nothing to write to. What does not work then is said in one line.
 
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,6 +33,9 @@ class NoFolder(ClusterFolder):
         return listener
 
     def write_app_json(self, settings: Mapping[str, Any]) -> None:
+        """Nothing is kept."""
+
+    def write_variables(self, names: Sequence[str]) -> None:
         """Nothing is kept."""
 
     def release(self, *, forget: bool) -> None:

@@ -6,6 +6,7 @@ folder per cluster:
     lock          flock held by the primary; text ``pid starttime``
     control.sock  where the primary answers (0600)
     app.json      how to start it again: settings, no environment values
+    variables.json  the names of the variables that it was started with
 
 Two questions are kept apart. *May I be this cluster?* is the flock and nothing
 else: the kernel drops it with the primary, however it dies, so a stale folder
@@ -30,7 +31,7 @@ import socket
 import stat
 import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
@@ -56,7 +57,8 @@ LOCK = "lock"
 SOCKET = "control.sock"
 APP = "app.json"
 APP_NEW = f"{APP}.new"
-KNOWN_FILES = (SOCKET, APP_NEW, APP, LOCK)
+VARIABLES = "variables.json"
+KNOWN_FILES = (SOCKET, APP_NEW, APP, f"{VARIABLES}.new", VARIABLES, LOCK)
 """What may be removed. The lock is last: until then nobody else can claim the folder."""
 
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -225,6 +227,12 @@ class Home:
             return Entry(name, None, settings, dead)
         return None  # forgotten since the first line
 
+    def variables(self, name: str) -> list[str]:
+        """The names of the variables that a cluster was last started with, if that is known."""
+        with suppress(FileNotFoundError, LauncherError), self._folder(name) as dirfd:
+            return _names(dirfd)
+        return []
+
     def has(self, file: str) -> bool:
         """Whether there is something of that name, whatever it is."""
         with suppress(OSError):
@@ -338,6 +346,8 @@ class ClusterFolder:
         self.dirfd = dirfd
         self.before: Mapping[str, Any] | None = None
         """``app.json`` as it was when this process became the cluster."""
+        self.variables_before: Sequence[str] = ()
+        """The same of ``variables.json``."""
         self._home = home
         self._lock_fd = -1
         self._held = False
@@ -370,6 +380,11 @@ class ClusterFolder:
     def write_app_json(self, settings: Mapping[str, Any]) -> None:
         """Keep how to start this cluster again: all of the new text or all of the old."""
         replace_file(self.dirfd, self.path, APP, json.dumps(settings, indent=1) + "\n")
+
+    def write_variables(self, names: Sequence[str]) -> None:
+        """Keep the names of the variables that this cluster was started with."""
+        text = json.dumps({"variables": list(names)}, indent=1)
+        replace_file(self.dirfd, self.path, VARIABLES, text + "\n")
 
     def release(self, *, forget: bool) -> None:
         """Stop being this cluster; ``forget`` its files and folder too. Again: does nothing.
@@ -410,6 +425,7 @@ class ClusterFolder:
         with suppress(FileNotFoundError):
             os.unlink(SOCKET, dir_fd=self.dirfd)
         self.before = load_object(read_text(self.dirfd, APP, MAX_APP_JSON))
+        self.variables_before = _names(self.dirfd)
         self._held = True
         return True
 
@@ -563,6 +579,13 @@ def load_object(text: str | None) -> Mapping[str, Any] | None:
         value = json.loads(text or "null", parse_float=_finite, parse_constant=_finite)
         return value if isinstance(value, dict) else None
     return None
+
+
+def _names(dirfd: int) -> list[str]:
+    match load_object(read_text(dirfd, VARIABLES, MAX_APP_JSON)):
+        case {"variables": [*names]}:
+            return [name for name in names if isinstance(name, str)]
+    return []
 
 
 def _finite(text: str) -> float:

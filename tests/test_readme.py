@@ -272,6 +272,8 @@ class Reader:
         if printed and not printed.endswith("\n"):
             printed += "\n"
         end = self._expectation.end(step.expected, printed)
+        if end is not None and step.expected.endswith("…"):
+            end = len(printed)
         log = self._first.log if self._first else ""
         assert end == len(printed), (
             f"$ {step.command}\n--- expected:\n{step.expected}\n--- printed:\n{printed}"

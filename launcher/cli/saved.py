@@ -1,5 +1,6 @@
 """``save`` and ``resurrect``: the running set, now and after the machine has started again."""
 
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -30,9 +31,11 @@ def save(force: bool) -> int:
         running = [settings for name in home.names() if (settings := _running(home, name))]
         if not running and not force:
             raise LauncherError("no cluster is running: nothing saved (--force saves that)")
-        write(home, running)
+        variables = {each.name: home.variables(each.name) for each in running}
+        write(home, running, variables)
     names = ", ".join(settings.name for settings in running)
     click.echo(f"saved {len(running)} cluster{'s' * (len(running) != 1)}{names and ': '}{names}")
+    _tell_what_is_not_saved(running, variables)
     return 0
 
 
@@ -50,15 +53,29 @@ def resurrect() -> int:
     if home is None:
         raise LauncherError("nothing was saved: python -m launcher save")
     with closing(home):
-        clusters, problems = read(home)
-        for problem in problems:
+        saved = read(home)
+        for problem in saved.problems:
             complain(problem)
-        if not clusters:
+        if not saved.clusters:
             raise LauncherError("the saved set is empty: nothing to do")
-        missing = [settings for settings in clusters if not _runs(home, settings.name)]
+        missing = [settings for settings in saved.clusters if not _runs(home, settings.name)]
         if not missing:
             raise LauncherError("all clusters of the saved set run already: nothing to do")
-        return start_all(home, missing)
+        return start_all(home, missing, variables=saved.variables)
+
+
+def _tell_what_is_not_saved(
+    running: "Sequence[Settings]", variables: Mapping[str, Sequence[str]]
+) -> None:
+    from launcher.inherited import listed, not_kept
+
+    names = {name for each in running for name in not_kept(variables[each.name], each)}
+    names.discard("PYTHONPATH")  # where that is missing, the start fails and says why
+    if names:
+        complain(
+            f"not saved: the values of {listed(sorted(names))}; resurrect takes them from its own"
+            " shell: where they are not there, name a file that has them: --env-file FILE"
+        )
 
 
 def _runs(home: Home, name: str) -> bool:

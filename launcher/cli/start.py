@@ -1,9 +1,10 @@
 """``start``: clusters in the background."""
 
 import os
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import closing
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +13,7 @@ from launcher.cli.options import settings_options, tell_strays
 from launcher.cli.parallel import in_parallel
 from launcher.cli.root import version
 from launcher.cli.selection import report
-from launcher.cli.text import printable
+from launcher.cli.text import complain, printable
 from launcher.errors import LauncherError, UsageError
 
 if TYPE_CHECKING:
@@ -66,13 +67,23 @@ def start(apps: tuple[str, ...], **flags: Any) -> int:
 
 
 def start_all(
-    home: "Home", everything: "Sequence[Settings]", running: Set[str] = frozenset()
+    home: "Home",
+    everything: "Sequence[Settings]",
+    running: Set[str] = frozenset(),
+    variables: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> int:
-    """Start clusters, and bring those that are ``running`` to their settings; the exit status."""
+    """Start clusters, and bring those that are ``running`` to their settings; the exit status.
+
+    ``variables``: by cluster, the names of those that it had when it was saved.
+    """
     from launcher.cli.converge import converge
     from launcher.cli.spawn import starting
 
     there = [settings for settings in everything if settings.name in running]
+    for settings in everything:
+        if settings.name not in running:
+            before = {*home.variables(settings.name), *variables.get(settings.name, ())}
+            _tell_missing(settings, before)
     outcomes: dict[str, str | LauncherError] = {}
     with starting([each for each in everything if each.name not in running]) as starts:
         for settings, outcome in zip(
@@ -91,6 +102,17 @@ def _attempt(
         return act(home, settings)
     except LauncherError as error:
         return error
+
+
+def _tell_missing(settings: "Settings", names: Set[str]) -> None:
+    """Name what the app had from its shell and will not have from this one: it may need it."""
+    from launcher.inherited import listed, missing
+
+    if gone := missing(names, settings, os.environ):
+        complain(
+            f"{settings.name}: started without what it had before: {listed(gone)}: set it here,"
+            " or name a file that has it: --env-file FILE"
+        )
 
 
 def _runs(home: "Home", name: str) -> bool:

@@ -14,6 +14,7 @@ from setproctitle import setproctitle
 
 from launcher.descriptors import raise_limit
 from launcher.home import ClusterFolder
+from launcher.inherited import inherited
 from launcher.primary import log
 from launcher.primary.control import ControlServer
 from launcher.primary.generation import Terms
@@ -73,6 +74,7 @@ def _serve(settings: Settings, folder: ClusterFolder, on_ready: Ready | None, ma
         verbs = Verbs(primary, folder, meter).table()
         control = ControlServer(reactor, folder.bind_control_socket(), verbs)
         folder.write_app_json(settings.to_json())
+        folder.write_variables(inherited())
         setproctitle(f"launcher: primary [{settings.name}]")
         meter.start()
         primary.start()
@@ -101,6 +103,7 @@ def _leave(folder: ClusterFolder, primary: Primary) -> None:
     failed_to_start = primary.failure and primary.on_ready
     if folder.before and (failed_to_start or not primary.keep_entry):
         folder.write_app_json(folder.before)
+        folder.write_variables(folder.variables_before)
         primary.keep_entry = True
     folder.release(forget=not primary.keep_entry)
 

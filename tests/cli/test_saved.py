@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -20,7 +21,8 @@ def kill_everything(console: Console) -> None:
     primaries = [each["pid"] for each in console.list().values() if each["pid"]]
     workers = [w["pid"] for each in console.list().values() for w in each["workers"]]
     for pid in [*primaries, *workers]:
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # workers end when their primary does
+            os.kill(pid, signal.SIGKILL)
     eventually(lambda: not any(map(alive, [*primaries, *workers])))
 
 
@@ -34,10 +36,14 @@ def test_the_running_set_comes_back_with_its_scale(console: Console) -> None:
     console.ok("start", "web:app", "-n", "gone", "-w", "1", *PORT)
     console.ok("stop", "gone")
     console.ok("scale", "shop", "3")
-    assert console.ok("save") == "saved 2 clusters: blog, shop\n"
+    saved = console("save")
+    assert saved.stdout == "saved 2 clusters: blog, shop\n"
+    assert saved.stderr.startswith("launcher: not saved: the values of CANARY; resurrect takes")
     kill_everything(console)
     assert {each["status"] for each in console.list().values()} == {"stopped"}
-    assert [line.split(" (")[0] for line in console.ok("resurrect").splitlines()] == [
+    done = console("resurrect")
+    assert "blog: started without what it had before: CANARY: " in done.stderr
+    assert [line.split(" (")[0] for line in done.stdout.splitlines()] == [
         "started blog",
         "started shop",
     ]
@@ -50,10 +56,50 @@ def test_the_running_set_comes_back_with_its_scale(console: Console) -> None:
     assert (len(found["shop"]["workers"]), len(found["blog"]["workers"])) == (3, 1)
     answer = console.ask("shop", "SECRET", "CANARY")
     assert (answer["SECRET"], answer["CANARY"]) == ("canary-table", None)
-    saved = (console.home / ".saved.json").read_text()
-    assert "canary" not in saved
+    assert "canary" not in (console.home / ".saved.json").read_text()
     line = console.refused("resurrect")
     assert line == "all clusters of the saved set run already: nothing to do"
+
+
+def test_variables_are_not_saved_and_that_is_said(console: Console) -> None:
+    console.write("app.env", "FROM_FILE=1\n")
+    console.write(
+        "cluster.toml",
+        '[apps.web]\napp = "web:app"\nport = 0\nworkers = 1\n[apps.web.env]\nTOML = 1\n',
+    )
+    shell = {"CANARY": "secret-value", "FROM_FILE": "1", "TOML": "1", "SSH_TTY": "/dev/pts/1"}
+    started = console("start", "--env-file", "app.env", **shell)
+    assert (started.returncode, started.stderr) == (0, "")
+    saved = console("save", **shell)
+    assert saved.stdout == "saved 1 cluster: web\n"
+    assert saved.stderr.startswith("launcher: not saved: the values of CANARY; ")
+    assert saved.stderr.endswith("--env-file FILE\n")
+    assert "secret-value" not in (console.home / ".saved.json").read_text()
+    console.ok("delete", "web")
+    gone = "launcher: web: started without what it had before: CANARY: set it here, or name a file"
+    done = console("resurrect")
+    assert (done.returncode, done.stderr.startswith(gone)) == (0, True)
+    assert "secret-value" not in (console.home / "web" / "variables.json").read_text()
+    console.ok("stop", "web")
+    assert console("start", "web").stderr == "", "what it ran with the last time is there"
+    console.ok("stop", "web")
+    assert console("start", "web", CANARY="again").stderr == ""
+    console.ok("stop", "web")
+    assert console("start", "web").stderr.startswith(gone)
+    console.ok("stop", "web")
+    console.ok("delete", "web")
+    assert not (console.home / "web").exists()
+
+
+def test_a_start_that_fails_has_not_changed_what_is_missing(console: Console) -> None:
+    console.write("needy.py", "import os\nos.environ['NEEDED']\nfrom web import app\n")
+    console.ok("start", "needy:app", "-w", "1", *PORT, NEEDED="1")
+    console.ok("stop", "needy")
+    for _ in range(2):
+        done = console("start", "needy")
+        assert done.returncode == 1
+        assert "needy: started without what it had before: NEEDED: " in done.stderr
+        assert "KeyError: 'NEEDED'" in done.stderr
 
 
 def test_an_empty_set_is_saved_only_when_asked_for(console: Console) -> None:
