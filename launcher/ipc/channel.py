@@ -111,6 +111,8 @@ class Channel:
 
     def send_surely(self, record: bytes) -> None:
         """As `send`, but wait for the other side to catch up. Only where waiting is no harm."""
+        if self.send(record):
+            return
         writable = select.poll()
         writable.register(self.fd, select.POLLOUT)
         while not self.send(record):

@@ -18,6 +18,7 @@ from launcher.ipc.boot import Boot
 from launcher.pool.gunicorn_config import configure
 from launcher.pool.load_error import LoadError, app_traceback
 from launcher.pool.logger import Logger
+from launcher.pool.patched import patched_by
 from launcher.pool.temporary import provide
 from launcher.settings import Settings
 
@@ -59,6 +60,17 @@ class Application(BaseApplication):
         folders = (self.cfg.pythonpath or "").split(",")
         sys.path[:0] = [os.path.abspath(folder) for folder in folders if folder]
 
+    def set_up_log(self) -> None:
+        """Have gunicorn's loggers ready before the app is loaded, as apps expect of gunicorn.
+
+        They copy handlers and level of ``gunicorn.error``. The arbiter does it again. Raises
+        LoadError.
+        """
+        try:
+            Logger(self.cfg)
+        except Exception as error:
+            raise LoadError.over("gunicorn's log cannot be set up", error) from None
+
     def load(self) -> Any:
         """Import the app and return its WSGI callable. Raises LoadError."""
         name = self.boot.settings.app
@@ -75,7 +87,17 @@ class Application(BaseApplication):
             raise LoadError(*_module_not_found(name, self.boot.settings.chdir, error)) from None
         except BaseException as error:
             raise LoadError.over(f"cannot load {name!r}", error) from None
+        self.refuse_if_patched()
         return _wsgi_app(name, app)
+
+    def refuse_if_patched(self) -> None:
+        """Raises LoadError when the app, or a hook, has had the standard library patched."""
+        library = patched_by()
+        if library:
+            raise LoadError(
+                f"cannot serve {self.boot.settings.app!r}: {library} has patched the standard"
+                " library, and apps run in threads here: leave the monkey-patching out"
+            )
 
 
 def _wsgi_app(name: str, app: Any) -> Any:

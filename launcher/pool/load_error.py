@@ -31,12 +31,15 @@ class LoadError(Exception):
         return cls(f"{what}: {summary}", app_traceback(error))
 
     @classmethod
-    def from_a_hook(cls, error: BaseException) -> Self:
-        """Told with the first place of the user's: ``when_ready in conf.py, line 3: ...``."""
+    def from_a_hook(cls, error: BaseException, process: str = "the pool") -> Self:
+        """Told with the first place of the user's: ``when_ready in conf.py, line 3: ...``.
+
+        Where there is none, with the ``process`` that it has ended.
+        """
         frames = traceback.extract_tb(error.__traceback__)
         theirs = [frame for frame in frames if not _leads_to_the_app(frame.filename)]
         places = [f"{frame.name} in {frame.filename}, line {frame.lineno}" for frame in theirs]
-        return cls.over(places[0] if places else "the pool", error)
+        return cls.over(places[0] if places else process, error)
 
 
 def app_traceback(error: BaseException) -> str:

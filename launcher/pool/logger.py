@@ -37,6 +37,23 @@ class _Atoms(SafeAtoms):
         return quotable(value) if isinstance(value, str) else value
 
 
+class _Steadfast:
+    """A logger that cannot be disabled.
+
+    An app that configures logging disables all loggers that it does not name, unless
+    it says otherwise (`logging.config`). It means those of libraries, not its server's.
+    """
+
+    @property
+    def disabled(self) -> bool:
+        """Never."""
+        return False
+
+    @disabled.setter
+    def disabled(self, _value: bool) -> None:
+        """As it was."""
+
+
 class Logger(GunicornLogger):
     """``2026-11-22 10:00:00 [worker 3 slot 1] message``."""
 
@@ -49,6 +66,9 @@ class Logger(GunicornLogger):
         self.has_format_of_its_own = defined.get() != defined.default
         """Whether gunicorn.conf.py says what an access log's lines look like."""
         self.error_log.addFilter(_is_news)
+        for log in (self.error_log, self.access_log):
+            if not isinstance(log, _Steadfast):
+                log.__class__ = type("SteadfastLogger", (_Steadfast, type(log)), {})
         for handler in self.error_log.handlers:
             if getattr(handler, "_gunicorn", False):
                 handler.setFormatter(

@@ -129,6 +129,9 @@ def _load(boot: Boot, notices: list[str]) -> tuple[Application, str | None]:
     sys.path[0] = boot.settings.chdir
     known = open_sockets()
     application = Application(boot, notices)
+    present = open_sockets()
+    application.set_up_log()
+    known |= {name: fd for name, fd in open_sockets().items() if name not in present}
     if application.cfg.preload_app:
         application.wsgi()
         return application, why_not_to_fork(known)

@@ -76,18 +76,17 @@ class Worker(GunicornWorker):
         """What ends the worker is reported to the primary: what a hook raises, as a rule."""
         try:
             yield
+        except LoadError as error:
+            self.tell(Failed(error.reason, error.detail))
+            sys.exit(APP_FAILED)
         except Exception as error:
-            failure = LoadError.over("a worker failed", error)
+            failure = LoadError.from_a_hook(error, "a worker")
             self.tell(Failed(failure.reason, failure.detail))
             sys.exit(WORKER_FAILED)
 
     def load_wsgi(self) -> None:
-        """Overridden: an app that does not load is reported to the primary."""
-        try:
-            self.wsgi = self.app.wsgi()
-        except LoadError as error:
-            self.tell(Failed(error.reason, error.detail))
-            sys.exit(APP_FAILED)
+        """Overridden: what goes wrong with the app is a LoadError, see `failure_told`."""
+        self.wsgi = self.app.wsgi()
         signals.insist(signal.SIGTERM)
 
     def init_signals(self) -> None:
@@ -129,6 +128,7 @@ class Worker(GunicornWorker):
 
     def run(self) -> None:
         """Overridden: serve until told to leave."""
+        self.app.refuse_if_patched()  # by a hook: post_fork is a usual place
         crew = Crew(self, self._channel)
         forked.watch()
         crew.start()

@@ -90,6 +90,8 @@ def child_exit(server, worker):
     note("child_exit", worker.pid, worker.age)
 """
 
+POST_FORK_NOTES = next(line for line in CONFIG.splitlines() if 'note("post_fork"' in line)
+
 APP = """
 import os
 from pathlib import Path
@@ -259,7 +261,8 @@ def test_later_the_reason_is_more_than_a_status(
     cluster = start(start_cluster, hooked, "-w", "1")
     (hooked.folder / "post_fork").touch()
     os.kill(cluster.workers()[0]["pid"], signal.SIGKILL)
-    reason = "exited with status 3: a worker failed: ValueError: post_fork is no good\n"
+    place = f"post_fork in {conf}, line {CONFIG.splitlines().index(POST_FORK_NOTES) + 1}"
+    reason = f"exited with status 3: {place}: ValueError: post_fork is no good\n"
     eventually(lambda: reason in cluster.log)
     (hooked.folder / "post_fork").unlink()
     cluster.ready()
