@@ -161,20 +161,21 @@ class Primary:
             log(f"stopping; running requests have {self.settings.graceful_timeout:g} s to finish")
         self._end_rollout("the cluster was stopped")
         self.reactor.call_later(self.settings.graceful_timeout, self._kill_the_late)
-        self._drain()
+        for worker in self.roster.workers():
+            worker.drain()
         if self.online():
-            self.traffic.admit_no_more()
-            self.reactor.call_later(_ARRIVAL, self._leave)
+            self._admit_no_more()
         else:
             self._leave()
 
-    def _drain(self) -> None:
-        """Have every answer say that it is the last on its connection."""
+    def _admit_no_more(self) -> None:
+        """Let in who is connecting at this moment, then `_leave`."""
+        self.traffic.admit_no_more()
         for worker in self.roster.workers():
-            worker.drain()
             if worker.state is WorkerState.RETIRING:
                 # Now, while others can still go on with what it has returned a moment ago.
                 worker.retire(final=True)
+        self.reactor.call_later(_ARRIVAL, self._leave)
 
     def _leave(self) -> None:
         if self._leaving:

@@ -7,6 +7,7 @@ is an event like others.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -123,8 +124,10 @@ class Crew:
         """Take no more; as `Service.retire`."""
         with self._listening:
             while self._listeners:  # a thread may be about to accept on one
-                fd, (listener, _) = self._listeners.popitem()
+                fd, (listener, index) = self._listeners.popitem()
                 self._parking.ignore(fd)
+                if final:  # else the other workers go on with it
+                    self._accept_the_rest(listener, index)
                 listener.close()
         self._service.retire(final)
         self._worker.wake()
@@ -288,6 +291,16 @@ class Crew:
         if self._cannot:
             self._cannot = False
             self._worker.log.info("accepting again")
+        self._service.attend(self._entered(accepted, address, index), 0, pad)
+
+    def _accept_the_rest(self, listener: socket.socket, index: int) -> None:
+        """What is in the backlog when the last that has it open closes it would be reset."""
+        with contextlib.suppress(OSError):  # there is no more; or no room for it
+            while True:
+                self._parking.enter(self._entered(*listener.accept(), index), first=False)
+        self._parking.nudge()
+
+    def _entered(self, accepted: socket.socket, address: Any, index: int) -> Connection:
         sock = Socket(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
         sock.setblocking(True)
         host, port = address[:2] if isinstance(address, tuple) else ("", 0)
@@ -295,7 +308,7 @@ class Crew:
         conn = kind(sock, 0, index, host, port, kept=False)
         conn.deadline = time.monotonic() + self._first_wait
         self._row.connections += 1
-        self._service.attend(conn, 0, pad)
+        return conn
 
     def _stop_watching(self, fd: int, error: OSError) -> None:
         """What cannot be accepted stays in the backlog and would be reported again and again."""
