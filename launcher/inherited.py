@@ -28,6 +28,10 @@ _OF_THE_SESSION = re.compile(
 )
 """Besides them, those that decide settings, which are kept, or how Python runs."""
 
+_PLAINLY_OF_AN_APP = re.compile(
+    r".*(URL|URI|DSN|KEY|SECRET|TOKEN|PASSWORD|DATABASE|SETTINGS|CONFIG|_ENV|DEBUG).*"
+    r"|(APP|DB|DJANGO|FLASK|MYSQL|PG|REDIS|SENTRY|SMTP)_?.*"
+)
 MOST = 5
 
 
@@ -47,7 +51,8 @@ def missing(names: Iterable[str], settings: Settings, environ: Mapping[str, str]
 
 
 def listed(names: list[str]) -> str:
-    """``A, B and 3 more``."""
+    """``A, B and 3 more``; first what is most likely an app's, so that it is not cut off."""
+    names = sorted(names, key=lambda name: (not _PLAINLY_OF_AN_APP.fullmatch(name), name))
     more = len(names) - MOST
     return f"{', '.join(names[:MOST])} and {more} more" if more > 0 else ", ".join(names)
 

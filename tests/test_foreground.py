@@ -118,6 +118,7 @@ def test_no_home_and_commands_find_it(start_cluster: StartCluster, tmp_path: Pat
     cluster.ready()
     assert cluster.log.startswith("launcher: /proc/none/.launcher: No such file or directory: its")
     assert cluster.command("reload", "echo").stdout.startswith("reloaded echo: generation 2")
+    assert cluster.command("save").stdout == "saved 1 cluster: echo\n"
     assert cluster.command("start", "echo:app").stderr == (
         "launcher: /proc/none/.launcher: No such file or directory:"
         " set LAUNCHER_HOME to a folder you can write\n"

@@ -98,3 +98,4 @@ def test_files_that_cannot_be_read_are_for_the_pool_to_tell(
 def test_a_long_list_is_cut() -> None:
     assert listed(["A", "B"]) == "A, B"
     assert listed(list("ABCDEFG")) == "A, B, C, D, E and 2 more"
+    assert listed([*"ABCDEFG", "X_SECRET"]) == "X_SECRET, A, B, C, D and 3 more"

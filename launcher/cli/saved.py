@@ -27,7 +27,7 @@ def save(force: bool) -> int:
     """
     from launcher.saved import write
 
-    with closing(Home.open()) as home:
+    with closing(Home.open_existing() or Home.open()) as home:
         running = [settings for name in home.names() if (settings := _running(home, name))]
         if not running and not force:
             raise LauncherError("no cluster is running: nothing saved (--force saves that)")
