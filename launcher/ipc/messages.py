@@ -97,6 +97,10 @@ class Retire(NamedTuple):
     final: bool
 
 
+class Resume(NamedTuple):
+    """Primary to worker, after `Spent`: go on serving, nobody else can."""
+
+
 class Share(NamedTuple):
     """Primary to worker: return so many idle connections; another worker has none."""
 
@@ -145,6 +149,10 @@ class Retiring(NamedTuple):
 
     reason: str
     cause: str
+
+
+class Spent(NamedTuple):
+    """Worker to primary: I have begun my last request, and give back what else comes."""
 
 
 class Returned(NamedTuple):
@@ -267,6 +275,7 @@ Message = (
     | Listen
     | Drain
     | Retire
+    | Resume
     | Share
     | Reopen
     | Alone
@@ -275,6 +284,7 @@ Message = (
     | Hello
     | Ready
     | Retiring
+    | Spent
     | Returned
     | Pinned
     | Unpinned
@@ -297,6 +307,7 @@ _TYPES: dict[bytes, type[Any]] = {
     b"L": Listen,
     b"d": Drain,
     b"R": Retire,
+    b"e": Resume,
     b"s": Share,
     b"o": Reopen,
     b"a": Alone,
@@ -305,6 +316,7 @@ _TYPES: dict[bytes, type[Any]] = {
     b"H": Hello,
     b"y": Ready,
     b"r": Retiring,
+    b"E": Spent,
     b"B": Returned,
     b"P": Pinned,
     b"U": Unpinned,

@@ -28,6 +28,7 @@ from launcher.primary.listeners import Listener, url
 from launcher.primary.log import log, reopen, write
 from launcher.primary.notify import notify
 from launcher.primary.reactor import Reactor, Timer
+from launcher.primary.recycling import Recycling
 from launcher.primary.rollout import Rollout
 from launcher.primary.roster import ConnectionMessage, Roster
 from launcher.primary.succession import Succession
@@ -83,6 +84,7 @@ class Primary:
         self._next_try: Timer | None = None
         """Of a reload that nobody waits for."""
         self._watch = Watch(self)
+        self._recycling = Recycling(self)
         self._auto_reload = AutoReload(self)
         self._succession = Succession()
 
@@ -163,6 +165,7 @@ class Primary:
         self.reactor.call_later(self.settings.graceful_timeout, self._kill_the_late)
         for worker in self.roster.workers():
             worker.drain()
+        self._recycling.resume()
         if self.online():
             self._admit_no_more()
         else:
@@ -349,6 +352,7 @@ class Primary:
             self._step_to_the_end()
             return
         self._replace_a_lost_pool()
+        self._recycling.begin_next()
         self._succession.tell(self.current, self.roster.generations, self.wanted)
         for generation in (self.current, self._next):
             if generation:
@@ -462,7 +466,7 @@ class Primary:
     def _serve(self) -> None:
         online = self.online()
         hopeless = self._restart.exhausted and not self.roster.workers()
-        self.traffic.serve_with(online, hopeless)
+        self.traffic.serve_with(self._recycling.able(online), hopeless)
         if self._was_ready or len(online) < self.wanted:
             return
         self._was_ready = True
@@ -656,6 +660,13 @@ class Primary:
         self.traffic.welcome(worker)
         self.step()
         self.traffic.spread(self.online())
+
+    def worker_spent(self, worker: WorkerHandle) -> None:
+        """Its replacement is to be ready before it leaves."""
+        self._recycling.spent(worker)
+        if self._stopping:
+            worker.resume()
+        self.step()
 
     def worker_retires(self, worker: WorkerHandle, reason: str, cause: str) -> None:
         """It leaves by itself; its slot is free for the next."""

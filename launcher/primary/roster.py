@@ -32,6 +32,7 @@ from launcher.ipc.messages import (
     Retiring,
     Returned,
     SpawnFailed,
+    Spent,
     Unpinned,
     decode,
 )
@@ -76,6 +77,9 @@ class Events(Protocol):
 
     def worker_loaded(self, worker: WorkerHandle) -> None:
         """The worker has the app loaded."""
+
+    def worker_spent(self, worker: WorkerHandle) -> None:
+        """The worker has begun as many requests as it is to."""
 
     def worker_retires(self, worker: WorkerHandle, reason: str, cause: str) -> None:
         """The worker leaves by itself, in an orderly way."""
@@ -284,6 +288,8 @@ class Roster:
             case Failed(reason, detail):
                 worker.error = reason
                 self._events.app_failed(generation, reason, detail)
+            case Spent():
+                self._events.worker_spent(worker)
             case Retiring(reason, cause):
                 self._events.worker_retires(worker, reason, cause)
             case Returned() | Pinned() | Unpinned() | Proxied() | Cut():

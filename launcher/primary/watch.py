@@ -84,7 +84,10 @@ class Watch:
         self._primary.reactor.call_later(_DUMP_TIME, partial(worker.signal, signal.SIGKILL))
 
     def _recycle_one(self, now: float) -> None:
-        for worker in self._primary.online():
+        online = self._primary.online()
+        if any(worker.replaced for worker in online):
+            return
+        for worker in online:
             cause = self._due(worker, now)
             if cause:
                 worker.cause = cause
@@ -98,11 +101,7 @@ class Watch:
         if settings.max_memory and over:
             log(f"{worker} uses more than {settings.max_memory >> 20} MiB: replacing it")
             return "memory"
-        requests = staggered(settings.max_requests, worker.slot, settings.wanted)
         lifetime = staggered(settings.max_lifetime, worker.slot, settings.wanted)
-        if settings.max_requests and worker.row.requests() >= requests:
-            log(f"{worker} has served {worker.row.requests()} requests: replacing it")
-            return "recycle"
         if settings.max_lifetime and now - worker.since >= lifetime:
             log(f"{worker} has served for {now - worker.since:.0f} s: replacing it")
             return "recycle"

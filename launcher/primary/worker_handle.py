@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from launcher.ipc.channel import Channel, ChannelClosed
-from launcher.ipc.messages import Deal, Deals, Drain, Message, Retire, encode
+from launcher.ipc.messages import Deal, Deals, Drain, Message, Resume, Retire, encode
 from launcher.ipc.scoreboard import Row
 from launcher.policy.health import Overweight, Pulse
 from launcher.policy.lifecycle import WorkerState, advance
@@ -57,6 +57,10 @@ class WorkerHandle:
         """Whether it serves only until its replacement is ready."""
         self.error = ""
         """Why it ends, if it could say so: an exception."""
+        self.spent = False
+        """Whether it has begun as many requests as it is to."""
+        self.paused = False
+        """Whether it gives back what it is dealt, because of that."""
         self.asked = ""
         """Why it was asked to leave: reload, restart, scale, stop."""
         self.overdue: frozenset[int] = frozenset()
@@ -190,6 +194,11 @@ class WorkerHandle:
         """Have each of its answers end the connection; it goes on serving new ones."""
         self._unheard.append(Drain())
         self.repeat()
+
+    def resume(self) -> None:
+        """Have it serve again, if it is paused."""
+        if self.paused:
+            self.paused = not self.tell(Resume())
 
     def retire(self, final: bool) -> None:
         """Ask it to finish what it runs and leave.

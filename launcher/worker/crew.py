@@ -26,6 +26,7 @@ from launcher.ipc.messages import (
     Failed,
     Listen,
     Reopen,
+    Resume,
     Retire,
     Returned,
     Share,
@@ -131,6 +132,10 @@ class Crew:
                 listener.close()
         self._service.retire(final)
         self._worker.wake()
+
+    def pause(self) -> None:
+        """Give back what else comes and can travel, until the primary says otherwise."""
+        self._service.paused = True
 
     def expire(self, now: float) -> None:
         """As `Service.expire`; and accept again, where there was no room."""
@@ -244,6 +249,8 @@ class Crew:
                 self._service.closing.end_all()
             case Retire(final):
                 self.retire(final)
+            case Resume():
+                self._service.paused = False
             case Share(number):
                 self._service.share(number)
             case Listen():

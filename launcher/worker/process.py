@@ -16,10 +16,12 @@ from setproctitle import setproctitle
 
 from launcher import current_worker, signals
 from launcher.ipc.channel import Channel, ChannelClosed
-from launcher.ipc.messages import Failed, Hello, Message, Ready, Retiring, encode
+from launcher.ipc.messages import Failed, Hello, Message, Ready, Retiring, Spent, encode
+from launcher.policy.health import staggered
 from launcher.pool import APP_FAILED, WORKER_FAILED
 from launcher.pool.load_error import LoadError
 from launcher.worker import forked
+from launcher.worker.budget import counted
 from launcher.worker.crew import Crew
 from launcher.worker.orders import Orders
 
@@ -88,6 +90,19 @@ class Worker(GunicornWorker):
         """Overridden: what goes wrong with the app is a LoadError, see `failure_told`."""
         self.wsgi = self.app.wsgi()
         signals.insist(signal.SIGTERM)
+        self._count_requests()
+
+    def _count_requests(self) -> None:
+        """Have the primary told when there were enough (``--max-requests``)."""
+        orders, settings = self.orders, self.orders.settings
+        if settings.max_requests:
+            limit = int(staggered(settings.max_requests, orders.slot, settings.wanted))
+            limit += settings.health_path is not None  # the primary's own
+            self.wsgi = counted(self.wsgi, limit, self._spent)
+
+    def _spent(self) -> None:
+        self._crew.pause()
+        self.tell(Spent())
 
     def init_signals(self) -> None:
         """Overridden: gunicorn's takes from the app what it has installed while it was loaded."""
@@ -129,7 +144,7 @@ class Worker(GunicornWorker):
     def run(self) -> None:
         """Overridden: serve until told to leave."""
         self.app.refuse_if_patched()  # by a hook: post_fork is a usual place
-        crew = Crew(self, self._channel)
+        crew = self._crew = Crew(self, self._channel)
         forked.watch()
         crew.start()
         self.tell(Ready())

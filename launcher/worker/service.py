@@ -68,6 +68,8 @@ class Service:
         self.running: list[Running | None] = [None] * settings.threads
         """By thread."""
         self.closing = Closing()
+        self.paused = False
+        """Whether requests are left to other workers, as far as they can travel there."""
         self.retiring = False
         self.final = False
         """Whether the whole cluster ends."""
@@ -134,6 +136,7 @@ class Service:
 
         ``final``: nothing can travel any more.
         """
+        self.paused = False
         self.final = self.final or final
         if final:
             self.closing.end_all()
@@ -221,6 +224,9 @@ class Service:
     # A request that stays in the kernel until it is answered
 
     def _on_request(self, conn: Connection, events: int, pad: Notepad) -> None:
+        if self.paused and conn.kept and not conn.pinned:
+            self._give_back(conn)
+            return
         ahead = conn.seen_ahead()
         data = ahead or conn.peek(_FIRST_LOOK)
         if data and self._hot and len(data) < _FIRST_LOOK:
