@@ -30,6 +30,9 @@ _STATE, _SERIAL, _STARTED, _WRITTEN, _CONSUMED, _REQUEST, _RESPONSE, _BEGAN, _LI
 _THREAD = 15
 _NOTE = 16  # words: two cache lines
 
+_NOT_COUNTED = (1 << 63) - 1
+"""Instead of when a request began: nobody waits for its app."""
+
 LINE = (_THREAD - _LINE) * _WORD
 """Bytes of a request's first line that are noted."""
 
@@ -275,6 +278,10 @@ class Notepad:
     def progressed(self, now: int) -> None:
         """The request's time begins anew: a part of its response is out."""
         self._words[self._first + _STARTED] = now
+
+    def wait_for_client(self) -> None:
+        """The request's time stands still until it has `progressed`: it is the client's."""
+        self._words[self._first + _STARTED] = _NOT_COUNTED
 
     def started(self) -> int:
         """When the request began or last progressed; monotonic nanoseconds, 0: there is none."""

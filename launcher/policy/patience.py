@@ -18,7 +18,8 @@ class Patience:
     """For a body, or what is left of a response, and a second more for every ``slowest`` bytes."""
     slowest: float = 500.0
     silence: float = 60.0
-    """For the next bytes of a body, however fast those before them came."""
+    """For the next bytes of a body, however fast those before them came; and for a client that
+    a thread waits for to read more of its response."""
     linger: float = 2.0
     """For a client that was told of the end, since it last sent something."""
     linger_at_most: float = 30.0

@@ -20,6 +20,7 @@ from launcher.ipc.messages import Configured, Failed, Loaded, Notice, encode
 from launcher.logs.files import Limits
 from launcher.logs.folder import POOL
 from launcher.logs.streams import FileOutput, Output
+from launcher.memory import use_one_arena
 from launcher.pool import APP_FAILED
 from launcher.pool.application import Application
 from launcher.pool.arbiter import Arbiter
@@ -36,6 +37,7 @@ def run(channel: Channel, descriptors: list[int], started_over: bool) -> NoRetur
 
     ``started_over``: the app has turned out not to be fit to be forked; see `_start_over`.
     """
+    use_one_arena()
     environment = dict(os.environ)
     for fd in (channel.fd, *descriptors):
         os.set_inheritable(fd, False)

@@ -10,15 +10,17 @@ in blocking mode, because an app may use the socket directly
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import socket
-import tempfile
-from collections import deque
+import sys
+import termios
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 from launcher.descriptors import reset
+from launcher.worker.outgoing import FilePart, Outgoing
 from launcher.worker.sockets import LentSocket
 
 if TYPE_CHECKING:
@@ -30,11 +32,6 @@ _PEEK = int(socket.MSG_DONTWAIT | socket.MSG_PEEK)
 _DROP = int(socket.MSG_DONTWAIT | socket.MSG_TRUNC)
 
 _FILE_BLOCK = 1 << 20
-
-_IN_MEMORY = 1 << 20
-"""Bytes of a streamed response that wait for a slow client in memory; the rest does in a file."""
-
-_PIECES_IN_MEMORY = 64
 
 
 class Phase(Enum):
@@ -57,41 +54,6 @@ class Broken(Exception):
 
     Not an OSError: an app has ConnectionErrors of its own, which are answered 500.
     """
-
-
-class FilePart:
-    """A piece of a file that is to be sent. Owns its descriptor."""
-
-    __slots__ = ("fd", "left", "offset")
-
-    def __init__(self, fd: int, offset: int, left: int) -> None:
-        self.fd = fd
-        self.offset = offset
-        self.left = left
-
-    def __len__(self) -> int:
-        return self.left
-
-
-class Spool(FilePart):
-    """A file that grows at one end while it is sent from the other."""
-
-    __slots__ = ()
-
-    def __init__(self) -> None:
-        with tempfile.TemporaryFile() as file:
-            super().__init__(os.dup(file.fileno()), 0, 0)
-
-    def write(self, data: bytes) -> None:
-        """Add to it. Raises Broken when there is no room."""
-        rest = memoryview(data)
-        try:
-            while rest:
-                written = os.pwrite(self.fd, rest, self.offset + self.left)
-                self.left += written
-                rest = rest[written:]
-        except OSError as error:
-            raise Broken("no room for what the client has not read yet") from error
 
 
 class Connection:
@@ -191,11 +153,12 @@ class Connection:
         self.looked_at = 0
         """Bytes of the head that were there when it was last parsed, in vain."""
         self.mark = 0
-        """``consumed`` or ``written`` when what is being waited for began; of a request that waits
+        """``consumed`` or `taken` when what is being waited for began; of a request that waits
         in the kernel, its bytes at the last look."""
         self.lowat = 1
         self.incoming: Incoming | None = None
-        self.outgoing: deque[memoryview | FilePart] = deque()
+        self.outgoing = Outgoing()
+        """What the client has not taken yet."""
 
     def introduce(self, text: str, client: tuple[str, int] | None) -> None:
         """A proxy has said who the client is; None: it knows of no other than itself."""
@@ -310,32 +273,59 @@ class Connection:
         Raises Broken when the client is gone.
         """
         if self.outgoing:
-            self._keep(data)
+            self.keep(data)
             return self.flush()
         sent = self._send(data)
         if sent == len(data):
             return True
-        self.outgoing.append(memoryview(data)[sent:])
+        self.keep(memoryview(data)[sent:])
         return False
+
+    def offer(self, data: memoryview) -> int:
+        """Send what can be sent at once of ``data``, behind what is kept; how many bytes."""
+        return self._send(data) if self.flush() else 0
+
+    def keep(self, data: bytes | memoryview) -> None:
+        """Keep a copy of ``data`` for `flush`."""
+        try:
+            self.outgoing.keep(data)
+        except OSError as error:
+            raise Broken("no room for what the client has not read yet") from error
 
     def send_file(self, head: bytes, part: FilePart) -> bool:
         """Send ``head`` and then a piece of a file; as `send`."""
-        self.outgoing += (memoryview(head), part)
+        self.send(head)
+        self.outgoing.keep_file(part)
         return self.flush()
 
     def flush(self) -> bool:
         """Send more of what is kept; whether all is sent."""
-        while self.outgoing:
-            part = self.outgoing[0]
-            done = self._flush_file(part) if isinstance(part, FilePart) else self._flush_view(part)
-            if not done:
+        outgoing = self.outgoing
+        while outgoing:
+            part = outgoing.first()
+            if isinstance(part, FilePart):
+                self._flush_file(part)
+            else:
+                part.sent(self._send(part.left()))
+            if part:
                 return False
-            self.outgoing.popleft()
+            outgoing.done()
         return True
 
     def unsent(self) -> int:
-        """Bytes that the client has not taken yet."""
-        return sum(map(len, self.outgoing))
+        """Bytes that are kept."""
+        return len(self.outgoing)
+
+    def taken(self) -> int:
+        """Bytes of ``written`` that have reached the client (SIOCOUTQ, tcp(7)).
+
+        Where the kernel does not tell, all count.
+        """
+        try:
+            waiting = fcntl.ioctl(self.fd, termios.TIOCOUTQ, bytes(4))
+        except OSError:
+            return self.written
+        return self.written - int.from_bytes(waiting, sys.byteorder)
 
     def shut(self) -> None:
         """Say that no more is coming, in either direction; the primary hears it too."""
@@ -355,24 +345,9 @@ class Connection:
 
     def release(self) -> None:
         """Close what this process has of the connection; it may live on elsewhere."""
-        if self.outgoing:
-            for part in self.outgoing:
-                if isinstance(part, FilePart):
-                    os.close(part.fd)
-            self.outgoing.clear()
+        self.outgoing.clear()
         self.forget_request()
         socket.socket.close(self.sock)
-
-    def _keep(self, data: bytes) -> None:
-        last = self.outgoing[-1]
-        if not isinstance(last, Spool):
-            few = len(self.outgoing) < _PIECES_IN_MEMORY
-            if few and self.unsent() + len(data) <= _IN_MEMORY:
-                self.outgoing.append(memoryview(data))
-                return
-            last = Spool()
-            self.outgoing.append(last)
-        last.write(data)
 
     def _send(self, data: bytes | memoryview) -> int:
         try:
@@ -384,14 +359,7 @@ class Connection:
         self.written += sent
         return sent
 
-    def _flush_view(self, view: memoryview) -> bool:
-        sent = self._send(view)
-        if sent < len(view):
-            self.outgoing[0] = view[sent:]
-            return False
-        return True
-
-    def _flush_file(self, part: FilePart) -> bool:
+    def _flush_file(self, part: FilePart) -> None:
         # sendfile(2) has no MSG_DONTWAIT.
         self.sock.setblocking(False)
         try:
@@ -403,10 +371,8 @@ class Connection:
                 part.left -= sent
                 self.written += sent
         except BlockingIOError:
-            return False
+            return
         except OSError as error:
             raise Broken from error
         finally:
             self.sock.setblocking(True)
-        os.close(part.fd)
-        return True

@@ -15,9 +15,11 @@ from launcher.worker.access_log import access_log
 from launcher.worker.body_errors import BodyError
 from launcher.worker.closing import Closing
 from launcher.worker.connection import Broken, Connection
+from launcher.worker.hints import early_hints
 from launcher.worker.input import Input
 from launcher.worker.request import Arrived, parse
-from launcher.worker.response import Abandoned, Response, dated, early_hints, error_page
+from launcher.worker.response import Abandoned, Response, dated, error_page
+from launcher.worker.unread import Unread
 
 if TYPE_CHECKING:
     from launcher.worker.process import Worker
@@ -30,10 +32,16 @@ class Exchange:
     """Runs requests through the app the way gunicorn's workers do."""
 
     def __init__(
-        self, worker: Worker, addresses: list[str], threads: int, closing: Closing
+        self,
+        worker: Worker,
+        addresses: list[str],
+        threads: int,
+        closing: Closing,
+        unread: Unread,
     ) -> None:
         self._worker = worker
         self._closing = closing
+        self.unread = unread
         self._cfg: Config = worker.cfg
         self.servers = [_server_name(address) for address in addresses]
         self._multithread = threads > 1
@@ -108,7 +116,7 @@ class Exchange:
 
     def response(self, request: Any, conn: Connection, pad: Notepad) -> Response:
         """What answers ``request``."""
-        return Response(request, conn, self._cfg, pad, self._closing)
+        return Response(request, conn, self._cfg, pad, self._closing, self.unread)
 
     def _prepare(self, conn: Connection, request: Any, pad: Notepad) -> tuple[Response, Any]:
         # The launcher sees to it (gunicorn would send it at once, or once more).

@@ -31,9 +31,11 @@ from launcher.worker import forked
 from launcher.worker.closing import Closing
 from launcher.worker.connection import Broken
 from launcher.worker.exchange import SAFE_METHODS
+from launcher.worker.hints import early_hints
 from launcher.worker.input import Input
 from launcher.worker.request import HOST_RE
-from launcher.worker.response import Abandoned, Response, early_hints, number_of
+from launcher.worker.response import Abandoned, Response, number_of
+from launcher.worker.unread import LARGE
 
 if TYPE_CHECKING:
     from launcher.ipc.scoreboard import Notepad
@@ -92,6 +94,7 @@ class HotPath:
         self, worker: Worker, exchange: Exchange, multithread: bool, closing: Closing
     ) -> None:
         self.closing = closing
+        self.unread = exchange.unread
         self._cfg = worker.cfg
         self._exchange = exchange
         self._app: Callable[..., Iterable[bytes]] = worker.wsgi
@@ -402,19 +405,31 @@ class _PlainResponse:
         if self._hot.closing.begun and self._hot.closing.ends(self._conn):
             self.closes = True
         first = self._hot.first_lines(self._given[0], self.closes)
+        if len(body) > LARGE:
+            self._send_large(first + self._head, body)
+            return
         data = b"".join((first, self._head, body))
         if self._hold:
             self.sent = True
             self.length = -1
             self._conn.held = data
             return
-        self._pad.answer(len(data) | (CLOSES if self.closes else 0))
-        # As `Response._announce`: noted first, then looked.
+        self._announce(len(data))
+        if not self._conn.send(data):
+            self._hot.unread.stay(self._conn, self._pad)
+
+    def _send_large(self, head: bytes, body: bytes) -> None:
+        """As `send`, in parts, and never held: what is held takes memory."""
+        self._announce(len(head) + len(body))
+        self._hot.unread.deliver(self._conn, self._pad, (head, body))
+
+    def _announce(self, size: int) -> None:
+        """As `Response._announce`: noted first, then looked."""
+        self._pad.answer(size | (CLOSES if self.closes else 0))
         if self._conn.abandoned:
             raise Abandoned
         self.sent = True
         self.length = -1
-        self._conn.send(data)
 
     def fall_back(self) -> Response:
         """Go on with gunicorn's response; it also says what becomes of more than was announced."""

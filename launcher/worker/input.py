@@ -30,8 +30,9 @@ class Input(io.BufferedIOBase):
         return data
 
     def read1(self, size: int | None = -1) -> bytes:
-        """As `read`."""
-        return self.read(size)
+        """As `read`, but what has come is enough, where the body is still coming."""
+        data: bytes = getattr(self._body, "read1", self._body.read)(size)
+        return data
 
     def readline(self, size: int | None = -1) -> bytes:
         """As the method of a file."""

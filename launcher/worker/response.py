@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import select
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -17,25 +16,18 @@ from typing import Any
 from gunicorn import util
 from gunicorn.config import Config
 from gunicorn.http.errors import InvalidResponseHeader
-from gunicorn.http.wsgi import FileWrapper, _make_early_hints_callback
+from gunicorn.http.wsgi import FileWrapper
 from gunicorn.http.wsgi import Response as GunicornResponse
 
 from launcher.ipc.scoreboard import Notepad
 from launcher.policy.rescue import CLOSES, LENGTH_UNKNOWN
 from launcher.worker import forked
 from launcher.worker.closing import Closing
-from launcher.worker.connection import Broken, Connection, FilePart
-
-MOST_UNSENT = 1 << 30
-"""Bytes of a streamed response that are kept for a slow client. Beyond, the app waits."""
-
-STALLED = 30.0
-"""Seconds after which a client that takes nothing at all of a stream is given up."""
+from launcher.worker.connection import Broken, Connection
+from launcher.worker.outgoing import FilePart
+from launcher.worker.unread import LARGE, Unread
 
 _SWITCHING_PROTOCOLS, _RESET_CONTENT = 101, 205
-
-_LOOK = 1.0
-"""Seconds between two notes that it is the client that takes its time, not the app."""
 
 
 class Abandoned(Broken):
@@ -46,12 +38,19 @@ class Response(GunicornResponse):
     """Collects what is to be sent and sends it when there is a reason to."""
 
     def __init__(
-        self, req: Any, conn: Connection, cfg: Config, pad: Notepad, closing: Closing
+        self,
+        req: Any,
+        conn: Connection,
+        cfg: Config,
+        pad: Notepad,
+        closing: Closing,
+        unread: Unread,
     ) -> None:
         super().__init__(req, conn.sock, cfg)
         self._conn = conn
         self._pad = pad
         self._closing = closing
+        self._unread = unread
         self._collected: list[bytes] = []
         self._start = conn.written
         self._announced = False
@@ -116,16 +115,16 @@ class Response(GunicornResponse):
         length twice is sent once (RFC 9110 section 8.6).
         """
         headers = list(headers)
-        lengths = [str(value).strip(" \t") for name, value in headers if _is_length(name)]
+        lengths = [str(value).strip(" \t") for name, value in headers if is_length(name)]
         valid = all(text.isascii() and text.isdecimal() for text in lengths)
         if len({*lengths}) > 1 or not valid:
             raise InvalidResponseHeader(f"Content-Length: {', '.join(sorted({*lengths}))}")
         self.headers = []
         self.response_length = None
         self.upgrade = False
-        first = next((field for field in headers if _is_length(field[0])), None)
+        first = next((field for field in headers if is_length(field[0])), None)
         super().process_headers(
-            [field for field in headers if field is first or not _is_length(field[0])]
+            [field for field in headers if field is first or not is_length(field[0])]
         )
         for name, value in headers:
             if name.lower() == "connection" and value.strip().lower() == "close":
@@ -190,7 +189,7 @@ class Response(GunicornResponse):
         if not data:
             return
         if self.chunked:
-            self._collected.append(b"%X\r\n%b\r\n" % (len(data), data))
+            self._collected += (b"%X\r\n" % len(data), data, b"\r\n")
         else:
             self._collected.append(data)
         if self.response_length is not None and self.sent >= self.response_length:
@@ -224,7 +223,7 @@ class Response(GunicornResponse):
         self.sent += count
         if self.chunked:
             self._collected.append(b"%X\r\n" % count)
-        head = self._take()
+        head = b"".join(self._take())
         if self.chunked:
             self._collected.append(b"\r\n")
             self._announce(LENGTH_UNKNOWN)
@@ -276,16 +275,14 @@ class Response(GunicornResponse):
         return f"HTTP/{major}.{minor} {self.status}{space}\r\n"
 
     def _send_last(self) -> None:
-        data = self._take()
-        self._note_length(len(data))
-        self._conn.send(data)
+        parts = self._take()
+        self._note_length(sum(map(len, parts)))
+        self._unread.deliver(self._conn, self._pad, parts)
 
     def _send_piece(self) -> None:
         self._announce(LENGTH_UNKNOWN)
-        self._conn.send(self._take())
+        self._unread.deliver(self._conn, self._pad, self._take())
         self._pad.progressed(time.monotonic_ns())
-        if self._conn.unsent() > MOST_UNSENT:
-            _wait_for(self._conn, self._pad)
 
     def _note_length(self, last: int) -> None:
         """Note the length of the whole response, of which ``last`` bytes are about to go."""
@@ -306,57 +303,14 @@ class Response(GunicornResponse):
         if self._conn.abandoned:
             raise Abandoned
 
-    def _take(self) -> bytes:
-        data = b"".join(self._collected)
-        self._collected.clear()
-        return data
+    def _take(self) -> list[bytes]:
+        """What is collected: as one, unless it is so large that copying it would cost more."""
+        parts, self._collected = self._collected, []
+        return parts if sum(map(len, parts)) > LARGE else [b"".join(parts)]
 
 
-def _wait_for(conn: Connection, pad: Notepad) -> None:
-    """Hold the app until the client has taken half of what is kept for it."""
-    writable = select.poll()
-    writable.register(conn.fd, select.POLLOUT)
-    deadline = time.monotonic() + STALLED
-    while conn.unsent() > MOST_UNSENT // 2:
-        before = conn.written
-        conn.flush()
-        now = time.monotonic()
-        if conn.written > before:
-            deadline = now + STALLED
-        elif now > deadline:
-            raise Broken("the client has stopped reading")
-        pad.progressed(int(now * 1e9))
-        writable.poll(_LOOK * 1000)
-
-
-class _Sink:
-    """Stands in for a socket where gunicorn writes to one: the connection keeps count."""
-
-    def __init__(self, conn: Connection) -> None:
-        self._conn = conn
-
-    def sendall(self, data: bytes) -> None:
-        """Send it."""
-        if forked.in_child:
-            forked.leave()
-        self._conn.send(data)
-
-
-def early_hints(response: Response, conn: Connection) -> Callable[[Any], None]:
-    """``wsgi.early_hints``: sends 103 responses before the final one (RFC 8297).
-
-    Without fields that say where a body or the connection ends (RFC 9110 section 8.6).
-    """
-    send: Callable[[Any], None] = _make_early_hints_callback(response.req, _Sink(conn), response)
-    return lambda headers: send([field for field in headers if not _frames(field[0])])
-
-
-def _frames(name: str | bytes) -> bool:
-    text = name.decode("latin-1") if isinstance(name, bytes) else name
-    return _is_length(text) or bool(util.is_hoppish(text))
-
-
-def _is_length(name: Any) -> bool:
+def is_length(name: Any) -> bool:
+    """Whether a field of that name is Content-Length."""
     return str(name).lower() == "content-length"
 
 

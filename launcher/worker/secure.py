@@ -13,7 +13,8 @@ from typing import Any
 
 from gunicorn import sock as gunicorn_sock
 
-from launcher.worker.connection import Broken, Connection, FilePart, Phase
+from launcher.worker.connection import Broken, Connection, Phase
+from launcher.worker.outgoing import Block, FilePart
 from launcher.worker.sockets import LentSocket, Unclosable
 
 _RECORD = 16 * 1024
@@ -181,7 +182,9 @@ class SecureConnection(Connection):
         with self._lock:
             try:
                 while rest:
-                    sent = self.sock.send(rest)
+                    # What did not go out must come again, and no less of it
+                    # (SSL_write(3ssl)): a block of what is kept then begins with it.
+                    sent = self.sock.send(rest[: Block.SIZE])
                     rest = rest[sent:]
                     self.written += sent
             except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
@@ -190,7 +193,7 @@ class SecureConnection(Connection):
                 raise Broken from error
         return len(data) - len(rest)
 
-    def _flush_file(self, part: FilePart) -> bool:
+    def _flush_file(self, part: FilePart) -> None:
         while part.left:
             try:
                 data = os.pread(part.fd, min(part.left, _RECORD), part.offset)
@@ -202,9 +205,7 @@ class SecureConnection(Connection):
             part.offset += sent
             part.left -= sent
             if sent < len(data):
-                return False
-        os.close(part.fd)
-        return True
+                return
 
     def _carry(self, ours: socket.socket) -> None:
         """Between the app's socket and the client, until either ends."""

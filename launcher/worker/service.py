@@ -34,6 +34,7 @@ from launcher.worker.parking import AT_ONCE, READABLE, WRITABLE, Parking
 from launcher.worker.request import IN_KERNEL, Arrived, NeedMore
 from launcher.worker.response import dated
 from launcher.worker.secure import SecureConnection
+from launcher.worker.unread import Unread
 from launcher.worker.uploads import EARLY, Uploads
 
 if TYPE_CHECKING:
@@ -83,7 +84,17 @@ class Service:
         self._parked = parking.parked
         self._ready = parking.ready
         closing, several = self.closing, settings.threads > 1
-        self._exchange = Exchange(worker, worker.orders.addresses, settings.threads, closing)
+        self._unread = Unread(
+            settings.threads,
+            self.patience,
+            worker.log.warning,
+            self._claim_reader,
+            self.attend,
+            self._cut,
+        )
+        self._exchange = Exchange(
+            worker, worker.orders.addresses, settings.threads, closing, self._unread
+        )
         self._hot: HotPath | None = None
         if HotPath.available(worker):
             self._hot = HotPath(worker, self._exchange, several, closing)
@@ -162,7 +173,8 @@ class Service:
                 self._give_back(conn)
 
     def expire(self, now: float) -> None:
-        """End the waits whose time is up."""
+        """End the waits whose time is up, and leave no memory lying about."""
+        self._unread.tidy(now)
         for conn in list(self._parked.values()):
             if conn.deadline <= now and self._parking.claim(conn):
                 try:
@@ -479,7 +491,8 @@ class Service:
         try:
             if conn.abandoned:  # noted first, then looked; see `Response._announce`
                 raise Broken
-            conn.send(response)
+            if not conn.send(response):
+                self._unread.stay(conn, pad)
             conn.drop(size)
             if conn.outgoing:
                 self._pin(conn, answered=True)
@@ -538,19 +551,35 @@ class Service:
         conn.closing = closing
         conn.phase = Phase.FLUSH
         conn.started = time.monotonic()
-        conn.mark = conn.written
+        conn.mark = conn.taken()
         conn.deadline = conn.started + self.patience.allowed(0)
+        self._unread.note(conn)
         self._park(conn, WRITABLE)
 
     def _on_writable(self, conn: Connection) -> None:
-        if not conn.flush():
-            conn.deadline = conn.started + self.patience.allowed(conn.written - conn.mark)
+        flushed = conn.flush()
+        self._unread.note(conn)
+        if not flushed:
+            conn.deadline = self._reading_deadline(conn)
             self._park(conn, WRITABLE)
         elif conn.closing:
             self._linger(conn)
         else:
             self._unpin(conn)
             self._await_next(conn)
+
+    def _claim_reader(self, conn: Connection) -> bool:
+        """Take a connection that waits for its client to read, for `Unread`."""
+        if not self._parking.claim(conn):
+            return False
+        if conn.phase is Phase.FLUSH:
+            return True
+        # It has read all of it meanwhile, and waits for its next request.
+        self._park(conn, conn.events or READABLE, look_again=True)
+        return False
+
+    def _reading_deadline(self, conn: Connection) -> float:
+        return conn.started + self.patience.allowed(conn.taken() - conn.mark)
 
     # The end of a connection
 
@@ -584,7 +613,12 @@ class Service:
 
     def _end_wait(self, conn: Connection, now: float) -> None:
         if conn.phase is Phase.FLUSH:
-            self._cut(conn)
+            # It may read, and there be too little room in the kernel to send more (epoll(7)).
+            conn.deadline = self._reading_deadline(conn)
+            if conn.deadline > now:
+                self._park(conn, WRITABLE)
+            else:
+                self._cut(conn)
         elif conn.phase is Phase.LINGER:
             self._close(conn)
         elif conn.is_due():  # it has come in time, but no thread was free
@@ -637,6 +671,7 @@ class Service:
         self._parking.forget(conn)
         if not conn.kept:
             self._row.connections -= 1
+        self._unread.forget(conn)
         conn.release()
 
     # Waiting

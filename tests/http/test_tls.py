@@ -120,20 +120,34 @@ def test_a_refusal(cluster: Cluster, tls: ssl.SSLContext) -> None:
         assert wire.is_closed()
 
 
-@pytest.mark.parametrize("path", ["/big?size=20000000", "/stream?count=200&size=100000"])
+@pytest.mark.parametrize("path", ["/big?size=12000000", "/stream?count=120&size=100000"])
 def test_slow_readers_and_slow_senders_hold_no_thread(
     cluster: Cluster, tls: ssl.SSLContext, path: str
 ) -> None:
     with Wire(cluster.address, tls=tls, receive_buffer=SMALL_WINDOW) as slow:
         slow.get(path)
         alive(cluster, tls)
-        assert len(slow.hurry().response().body) == 20_000_000
+        assert len(slow.hurry().response().body) == 12_000_000
     with Wire(cluster.address, tls=tls) as slow:
         slow.send(head("POST", "/upload", f"Content-Length: {len(BODY)}"))
         for start in range(0, len(BODY), MB):
             slow.send(BODY[start : start + MB])
             alive(cluster, tls)
         assert slow.response().text == digest(BODY)
+
+
+@pytest.mark.parametrize("path", ["/big?size=40000000", "/stream?count=400&size=100000"])
+def test_what_is_more_than_is_kept_for_a_client(
+    cluster: Cluster, tls: ssl.SSLContext, path: str
+) -> None:
+    """The thread stays, and sends as the client reads."""
+    with Wire(cluster.address, tls=tls, receive_buffer=SMALL_WINDOW) as slow:
+        slow.get(path)
+        assert slow.line() == b"HTTP/1.1 200 OK"
+        eventually(lambda: cluster.workers()[0]["active"] == 1)
+    with Wire(cluster.address, tls=tls) as fast:
+        assert len(fast.ask(path).body) == 40_000_000
+        alive(cluster, tls)
 
 
 def test_files(cluster: Cluster, tls: ssl.SSLContext, tmp_path: Path) -> None:

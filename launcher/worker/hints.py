@@ -1,0 +1,41 @@
+"""``wsgi.early_hints``: 103 responses before the final one (RFC 8297)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gunicorn import util
+from gunicorn.http.wsgi import _make_early_hints_callback
+
+from launcher.worker import forked
+from launcher.worker.connection import Connection
+from launcher.worker.response import Response, is_length
+
+
+class _Sink:
+    """Stands in for a socket where gunicorn writes to one: the connection keeps count."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+
+    def sendall(self, data: bytes) -> None:
+        """Send it."""
+        if forked.in_child:
+            forked.leave()
+        self._conn.send(data)
+
+
+def early_hints(response: Response, conn: Connection) -> Callable[[Any], None]:
+    """What an app is given to send them with.
+
+    They go out without fields that say where a body or the connection ends (RFC 9110
+    section 8.6).
+    """
+    send: Callable[[Any], None] = _make_early_hints_callback(response.req, _Sink(conn), response)
+    return lambda headers: send([field for field in headers if not _frames(field[0])])
+
+
+def _frames(name: str | bytes) -> bool:
+    text = name.decode("latin-1") if isinstance(name, bytes) else name
+    return is_length(text) or bool(util.is_hoppish(text))

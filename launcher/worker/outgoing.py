@@ -1,0 +1,112 @@
+"""What a client has not taken yet of the responses to it."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections import deque
+
+_PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+
+
+class FilePart:
+    """A piece of a file that is to be sent. Owns its descriptor."""
+
+    __slots__ = ("fd", "left", "offset")
+
+    def __init__(self, fd: int, offset: int, left: int) -> None:
+        self.fd = fd
+        self.offset = offset
+        self.left = left
+
+    def __len__(self) -> int:
+        return self.left
+
+
+class Block:
+    """Bytes to be sent, in memory that goes back to the system at once when they are.
+
+    That is why it is mapped (mmap(2)): what malloc(3) is given back it keeps, as a rule.
+    """
+
+    SIZE = 256 * 1024
+
+    __slots__ = ("_end", "_memory", "_start")
+
+    def __init__(self) -> None:
+        """Raises OSError when there is no memory."""
+        self._memory = mmap.mmap(-1, self.SIZE, flags=_PRIVATE)
+        self._start = self._end = 0
+
+    def __len__(self) -> int:
+        return self._end - self._start
+
+    @property
+    def filled(self) -> int:
+        """Bytes that were put in: so much memory it has, however few are left to send."""
+        return self._end
+
+    def fill(self, data: memoryview) -> int:
+        """Put in what there is room for; how many bytes that is."""
+        size = min(len(data), self.SIZE - self._end)
+        self._memory[self._end : self._end + size] = data[:size]
+        self._end += size
+        return size
+
+    def left(self) -> memoryview:
+        """What is left to send."""
+        return memoryview(self._memory)[self._start : self._end]
+
+    def sent(self, size: int) -> None:
+        """So many bytes are sent."""
+        self._start += size
+
+
+class Outgoing:
+    """Pieces in memory and of files, in order."""
+
+    __slots__ = ("_parts", "memory")
+
+    def __init__(self) -> None:
+        self._parts: deque[Block | FilePart] = deque()
+        self.memory = 0
+        """Bytes of memory that it takes. A file takes none."""
+
+    def __bool__(self) -> bool:
+        return bool(self._parts)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def keep(self, data: bytes | memoryview) -> None:
+        """Add a copy of ``data``. Raises OSError when there is no memory."""
+        rest = memoryview(data)
+        while rest:
+            last = self._parts[-1] if self._parts else None
+            if not isinstance(last, Block) or last.filled == Block.SIZE:
+                last = Block()
+                self._parts.append(last)
+            size = last.fill(rest)
+            self.memory += size
+            rest = rest[size:]
+
+    def keep_file(self, part: FilePart) -> None:
+        """Add a piece of a file."""
+        self._parts.append(part)
+
+    def first(self) -> Block | FilePart:
+        """What is to be sent next."""
+        return self._parts[0]
+
+    def done(self) -> None:
+        """The first part is sent."""
+        part = self._parts.popleft()
+        if isinstance(part, FilePart):
+            os.close(part.fd)
+        else:
+            self.memory -= part.filled
+
+    def clear(self) -> None:
+        """Drop all of it."""
+        while self._parts:
+            self.done()

@@ -1,0 +1,212 @@
+"""Sends responses whatever their size, and keeps only so much of what clients do not read.
+
+What a client does not take at once is kept for the event loop, which needs no
+thread for it. Where that is more than ``policy/unread.py`` has room for, the
+thread stays and sends as the client reads: an app that streams waits with it,
+and one large piece goes out as many small ones. A thread that stays also looks
+after the other readers, because all threads may be staying; and where there is
+no room for anybody, who has read least for longest is cut.
+"""
+
+from __future__ import annotations
+
+import select
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from launcher.ipc.scoreboard import Notepad
+from launcher.memory import give_back
+from launcher.policy.patience import Patience
+from launcher.policy.unread import MOST, Reader, grace, has_room, slowest
+from launcher.worker.connection import Broken, Connection
+from launcher.worker.outgoing import Block
+from launcher.worker.parking import WRITABLE
+
+LARGE = Block.SIZE
+"""Bytes that are sent in one go. A response that has more is not copied for that."""
+
+_LOOK = 0.25
+"""Seconds between two looks of a thread that stays."""
+
+_PAUSE = 0.01
+"""Seconds between two tries on a connection that could be written to and was not (TLS)."""
+
+
+_TIDYING = 5.0
+"""Seconds between two returns of memory to the system."""
+
+
+_TELLING = 60.0
+"""Seconds between two warnings."""
+
+
+class Unread:
+    """What the clients of one worker have yet to read. For all of its threads."""
+
+    def __init__(
+        self,
+        threads: int,
+        patience: Patience,
+        warn: Callable[..., object],
+        claim: Callable[[Connection], bool],
+        attend: Callable[[Connection, int, Notepad], None],
+        cut: Callable[[Connection], None],
+    ) -> None:
+        """``threads``: how many the worker has.
+
+        ``claim`` takes a connection that is parked to be flushed, and says whether it
+        could; ``attend`` goes on with such a one, ``cut`` ends it.
+        """
+        self.total = 0
+        """Bytes that are kept in memory."""
+        self._threads = threads
+        self._patience = patience
+        self._warn = warn
+        self._claim = claim
+        self._attend = attend
+        self._cut = cut
+        self._lock = threading.Lock()
+        """For the table and its sum. While it is held no connection in the table is closed."""
+        self._readers: dict[Connection, Reader] = {}
+        self._staying = 0
+        self._next_telling = 0.0
+        self._untidy = False
+        self._next_tidying = 0.0
+
+    def deliver(self, conn: Connection, pad: Notepad, parts: Iterable[bytes]) -> None:
+        """Send ``parts``; return when the event loop can take care of what is left, if any is.
+
+        Raises Broken when the client is gone, or is not worth waiting for.
+        """
+        for part in parts:
+            self._untidy = self._untidy or len(part) > LARGE
+            rest = memoryview(part)
+            while rest:
+                rest = rest[conn.offer(rest) :]
+                if rest:
+                    conn.keep(rest[: Block.SIZE])
+                    rest = rest[Block.SIZE :]
+                    self.stay(conn, pad)
+        self.note(conn)
+
+    def stay(self, conn: Connection, pad: Notepad) -> None:
+        """Return once there is room for what is kept for ``conn``. Raises as `deliver`."""
+        self._untidy = True
+        self.note(conn)
+        if not has_room(conn.outgoing.memory, self.total, waiting=False):
+            pad.wait_for_client()
+            with self._lock:
+                self._staying += 1
+            try:
+                self._wait(conn, pad)
+            finally:
+                with self._lock:
+                    self._staying -= 1
+                pad.progressed(time.monotonic_ns())
+
+    def note(self, conn: Connection) -> None:
+        """Take down how much is kept for ``conn`` by now. Raises Broken when it has to go."""
+        memory = conn.outgoing.memory
+        if not memory and conn not in self._readers:
+            return
+        taken = conn.taken()
+        with self._lock:
+            reader = self._readers.get(conn)
+            if reader is None:
+                reader = self._readers[conn] = Reader(taken, time.monotonic())
+            self.total += memory - reader.memory
+            reader.memory = memory
+            reader.look(taken, time.monotonic())
+            if not memory:
+                del self._readers[conn]
+        if memory and reader.condemned:
+            raise Broken("others need the room that its client does not make")
+
+    def forget(self, conn: Connection) -> None:
+        """It is about to be closed."""
+        if conn in self._readers:
+            with self._lock:
+                reader = self._readers.pop(conn, None)
+                self.total -= reader.memory if reader else 0
+
+    def tidy(self, now: float) -> None:
+        """Return the memory of large responses to the system, where malloc(3) has kept it.
+
+        Now and then, because the next of them pays for it (page faults).
+        """
+        if self._untidy and now >= self._next_tidying:
+            self._untidy = False
+            self._next_tidying = now + _TIDYING
+            give_back()
+
+    def _wait(self, conn: Connection, pad: Notepad) -> None:
+        poll = select.poll()
+        poll.register(conn.fd, select.POLLOUT)
+        limit = _Limit(conn, self._patience)
+        while conn.outgoing and not has_room(conn.outgoing.memory, self.total, waiting=True):
+            self._flush_the_others(pad)
+            if self.total > MOST and self._cut_one(conn):
+                continue
+            before = conn.written
+            if poll.poll(_LOOK * 1000):
+                conn.flush()
+                if conn.written == before:
+                    time.sleep(_PAUSE)
+            self.note(conn)
+            limit.check()
+
+    def _cut_one(self, conn: Connection) -> bool:
+        """Cut who has read least for longest, if that is too long; whether that makes room.
+
+        Raises Broken when it is ``conn`` itself.
+        """
+        now = time.monotonic()
+        with self._lock:
+            for other, reader in self._readers.items():
+                reader.look(other.taken(), now)
+            found = slowest(self._readers, now, grace(self._staying, self._threads))
+            if found is None:
+                return False
+            self._readers[found].condemned = True
+        self._tell(now)
+        self.note(conn)
+        if not self._claim(found):
+            return False  # the thread that has it in hand sees to it; see `note`
+        self._cut(found)
+        return True
+
+    def _tell(self, now: float) -> None:
+        if now >= self._next_telling:
+            self._next_telling = now + _TELLING
+            what = "%d MiB wait for clients that do not read; those who read least are cut"
+            self._warn(what, self.total >> 20)
+
+    def _flush_the_others(self, pad: Notepad) -> None:
+        poll = select.poll()
+        with self._lock:
+            others = {conn.fd: conn for conn in self._readers}
+        for fd in others:
+            poll.register(fd, select.POLLOUT)
+        for fd, _ in poll.poll(0):
+            if self._claim(others[fd]):
+                self._attend(others[fd], WRITABLE, pad)
+
+
+class _Limit:
+    """How long a thread stays for one client."""
+
+    def __init__(self, conn: Connection, patience: Patience) -> None:
+        self._conn = conn
+        self._patience = patience
+        self._began = self._moved = time.monotonic()
+        self._at_first = self._taken = conn.taken()
+
+    def check(self) -> None:
+        """Raise Broken when the client reads too slowly, or not at all."""
+        now, taken, patience = time.monotonic(), self._conn.taken(), self._patience
+        if taken > self._taken:
+            self._taken, self._moved = taken, now
+        taken_here = taken - self._at_first
+        if patience.left(taken_here, now - self._began, now - self._moved) <= 0:
+            raise Broken("the client has stopped reading")
