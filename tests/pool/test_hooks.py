@@ -141,8 +141,8 @@ def hooked(tmp_path: Path) -> Hooked:
     return Hooked(tmp_path)
 
 
-def start(start_cluster: StartCluster, hooked: Hooked, *options: str) -> Cluster:
-    return start_cluster(*hooked.options, *options, **hooked.variables).ready()
+def start(start_cluster: StartCluster, hooked: Hooked, *options: str, **variables: str) -> Cluster:
+    return start_cluster(*hooked.options, *options, **hooked.variables, **variables).ready()
 
 
 def changed(cluster: Cluster, *command: str, status: int = 0) -> str:
@@ -251,6 +251,16 @@ def test_before_the_first_readiness_it_is_the_end(
     assert f"ValueError: {hook} is no good" in last_line(done)
     assert f", in {hook}\n" in done.stderr
     assert "launcher/" not in done.stderr
+
+
+def test_in_a_reload_it_is_the_reason_why_that_is_undone(
+    start_cluster: StartCluster, hooked: Hooked
+) -> None:
+    cluster = start(start_cluster, hooked, "-w", "1", FAILS="on_reload")
+    said = changed(cluster, "reload", "measured", status=1)
+    assert said.splitlines()[-1].endswith(": ValueError: on_reload is no good")
+    assert "on_reload in " in said.splitlines()[-1]
+    assert [worker["generation"] for worker in cluster.workers()] == [1]
 
 
 def test_later_the_reason_is_more_than_a_status(
