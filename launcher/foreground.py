@@ -61,11 +61,11 @@ def claimed(
 
 def _usable_home(environ: Mapping[str, str]) -> tuple[Home | None, str]:
     spare = spare_places(environ)
+    if not spare:
+        return Home.open(environ), ""
     try:
         return _writable(Home.open(environ)), ""
     except LauncherError as error:
-        if not spare:
-            raise
         problem = str(error).partition(": set LAUNCHER_HOME")[0]
     for path in spare:
         try:

@@ -4,16 +4,19 @@ An app may write what looks like code while it is loaded: a version stamp, compi
 templates. Taken for a reason, that would load it again and again. But a change
 at that time may also be a developer's, and what was read before it is old.
 
-So what changes while a generation loads is the app's own doing if it changed
-while the one before was loaded too; else it is one more reason. Of the first
-generation all is its own doing. A file that is written at each load is no reason
-at other times either: workers that load the app for themselves do so any time.
+So what changes while a generation loads is the app's own doing if it did so in
+every load since the first, or in three loads in a row; else it is one more reason.
+Such a file is no reason at other times either: workers that load the app for
+themselves write it whenever one starts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import NamedTuple
+
+IN_A_ROW = 3
+"""Loads. Somebody who works on one file may save it during a load, and during the next."""
 
 BURST = 6
 INTERVAL = 10.0
@@ -34,8 +37,9 @@ class CodeChanges:
     def __init__(self) -> None:
         self._during: dict[int, set[str]] | None = None
         """By the generation whose pool has seen it. None while no app is being loaded."""
-        self._before: set[str] | None = None
-        """What changed during the load before; None before the first has ended."""
+        self._loads = 0
+        self._in_a_row: dict[str, int] = {}
+        """By file: the loads up to the last one during which it changed."""
         self._own: set[str] = set()
 
     @property
@@ -61,10 +65,13 @@ class CodeChanges:
         and what it saw then was loaded.
         """
         changed = (self._during or {}).get(generation, set())
-        before = changed if self._before is None else self._before
-        self._own = changed & (self._before or set())
-        self._during, self._before = None, changed
-        return LoadEnded(sorted(changed - before), sorted(changed & before))
+        self._during = None
+        self._loads += 1
+        self._in_a_row = {path: self._in_a_row.get(path, 0) + 1 for path in changed}
+        often = min(self._loads, IN_A_ROW)
+        own = {path for path, times in self._in_a_row.items() if times >= often}
+        self._own = own if self._loads > 1 else set()
+        return LoadEnded(sorted(changed - own), sorted(own))
 
 
 class Brake:

@@ -111,7 +111,7 @@ def open_listeners(
     except OSError as error:
         for listener in listeners:
             listener.close()
-        raise LauncherError(f"cannot listen on {address}: {_explain(error)}") from None
+        raise LauncherError(f"cannot listen on {address}: {_explain(error, address)}") from None
     return listeners
 
 
@@ -205,11 +205,11 @@ def _text(sock: socket.socket) -> str:
     return f"unix:{os.fsdecode(name)}"
 
 
-def _explain(error: OSError) -> str:
+def _explain(error: OSError, address: BindAddress) -> str:
     if isinstance(error, socket.gaierror):
         return f"{error.strerror}: no such host"
     if error.errno == errno.EADDRINUSE:
         return "it is in use; stop what uses it, or choose another with --port or --bind"
-    if error.errno == errno.EACCES:
+    if error.errno == errno.EACCES and address.kind != "unix":
         return "permission denied; ports below 1024 need privileges, choose another with --port"
     return (error.strerror or str(error)).lower()

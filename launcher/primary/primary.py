@@ -562,8 +562,7 @@ class Primary:
             for listener in self.listeners if not self._was_ready else ():
                 listener.admit(*configured)
         except OSError as error:
-            what = f"gunicorn's user and group cannot own it: {error.strerror}"
-            self._fail(LauncherError(f"cannot listen on {listener.address}: {what}"))
+            self._fail(LauncherError(f"cannot listen on {listener.address}: {error.strerror}"))
 
     def pool_loaded(self, generation: Generation) -> None:
         """The app is loaded: fork."""

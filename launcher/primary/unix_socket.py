@@ -82,11 +82,20 @@ def admit(path: str, inode: int, access: Access) -> None:
             status = os.fstat(fd)
             if status.st_ino != inode or not stat.S_ISSOCK(status.st_mode):  # inodes are used again
                 return
-            os.chown(f"/proc/self/fd/{fd}", access.uid, access.gid)
+            _give(f"/proc/self/fd/{fd}", access)
             if access.mode is not None:
                 os.chmod(f"/proc/self/fd/{fd}", access.mode)
         finally:
             os.close(fd)
+
+
+def _give(path: str, access: Access) -> None:
+    try:
+        os.chown(path, access.uid, access.gid)
+    except PermissionError as error:
+        owner = ":".join("" if each == _AS_IT_IS else str(each) for each in access[1:])
+        why = f"this user may not give it to {owner.removesuffix(':')}"
+        raise OSError(error.errno, why) from None
 
 
 def _id(name: str, kind: str, find: Callable[[str], int]) -> int:

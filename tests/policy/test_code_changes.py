@@ -34,17 +34,20 @@ def test_what_is_saved_while_a_generation_loads_is_one_more_reason() -> None:
     changes = CodeChanges()
     load(changes, 1, "stamp.py")
     assert load(changes, 2, "stamp.py", "app.py") == (["app.py"], ["stamp.py"])
-    assert load(changes, 3, "stamp.py") == ([], ["stamp.py"])
-    assert changes.heard(3, ["app.py"]) == ["app.py"]
+    assert load(changes, 3, "stamp.py", "app.py") == (["app.py"], ["stamp.py"]), "and again"
+    assert load(changes, 4, "stamp.py") == ([], ["stamp.py"])
+    assert changes.heard(4, ["app.py", "stamp.py"]) == ["app.py"]
 
 
-def test_what_is_new_in_what_an_app_writes_costs_one_load() -> None:
+def test_what_is_new_in_what_an_app_writes_costs_two_loads() -> None:
     changes = CodeChanges()
     load(changes, 1)
     assert load(changes, 2, "new.py").reasons == ["new.py"]
-    assert load(changes, 3, "new.py") == ([], ["new.py"])
-    assert load(changes, 4) == ([], [])
-    assert changes.heard(4, ["new.py"]) == ["new.py"], "it is written no more"
+    assert load(changes, 3, "new.py").reasons == ["new.py"]
+    assert load(changes, 4, "new.py") == ([], ["new.py"])
+    assert changes.heard(4, ["new.py"]) == []
+    assert load(changes, 5) == ([], [])
+    assert changes.heard(5, ["new.py"]) == ["new.py"], "it is written no more"
 
 
 def test_only_the_pool_that_serves_in_the_end_knows_what_was_not_loaded() -> None:

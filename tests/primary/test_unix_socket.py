@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -104,6 +105,26 @@ def test_the_owner_is_whom_the_option_names_else_gunicorns(tmp_path: Path) -> No
         assert (path.stat().st_uid, path.stat().st_gid) == owner
         assert mode(path) == 0o660
         listener.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (PermissionError(errno.EPERM, "x"), "this user may not give it to 12:34"),
+        (PermissionError(errno.EACCES, "x"), "this user may not give it to 12:34"),
+    ],
+)
+def test_an_owner_that_cannot_be_set_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, line: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    path = tmp_path / "web.sock"
+    monkeypatch.setattr(os, "chown", refuse)
+    with pytest.raises(LauncherError, match=f"^cannot listen on unix:{path}: {line}$"):
+        open_listeners([parse_bind(f"unix:{path}")], 1, Access(0o660, 12, 34))
+    assert not path.exists()
 
 
 def test_nothing_that_took_its_place_is_changed(tmp_path: Path) -> None:
