@@ -749,6 +749,8 @@ def test_a_worker_class_can_be_named_by_its_path() -> None:
     ("hook", "arguments"),
     [
         ("on_starting", 1),
+        ("on_reload", 1),
+        ("nworkers_changed", 3),
         ("when_ready", 1),
         ("on_exit", 1),
         ("pre_fork", 2),
@@ -766,6 +768,39 @@ def test_a_hook_takes_so_many_arguments(hook: str, arguments: int) -> None:
     assert len(inspect.signature(getattr(config(), hook)).parameters) == arguments
     with pytest.raises(TypeError):
         config(**{hook: lambda: None})
+
+
+class WithAHook:
+    """Its method takes the place of a hook."""
+
+    def post_fork(self, server: object, worker: object) -> None:
+        """As the hook."""
+
+
+def test_a_hook_may_be_a_method() -> None:
+    hook = WithAHook().post_fork
+    assert config(post_fork=hook).post_fork == hook
+
+
+def test_the_number_of_workers_tells_the_hook_of_every_change() -> None:
+    told: list[tuple[int, int | None]] = []
+    arbiter = Arbiter(OneApp(nworkers_changed=lambda _, new, old: told.append((new, old))))
+    arbiter.num_workers = 5
+    assert told == [(1, None), (5, 1)]
+
+
+def test_the_variables_of_the_configuration_are_a_dict_or_an_error() -> None:
+    assert config(raw_env=["A=1", "B=2=3"]).env == {"A": "1", "B": "2=3"}
+    with pytest.raises(RuntimeError, match="environment setting 'A' invalid"):
+        _ = config(raw_env=["A"]).env
+    assert f"gunicorn/{gunicorn.__version__}" == gunicorn.SERVER_SOFTWARE
+
+
+def test_the_parser_of_the_command_line_gives_none_for_what_is_not_said() -> None:
+    said = vars(config().parser().parse_args(["--log-level", "debug", "one:app"]))
+    assert {key for key, value in said.items() if value is not None} == {"loglevel", "args"}
+    assert said["args"] == ["one:app"]
+    assert said.keys() - {"args"} <= config().settings.keys()
 
 
 @pytest.mark.parametrize(("key", "value"), [("threads", "x"), ("keepalive", -1), ("nope", 1)])

@@ -8,6 +8,7 @@ import os
 import sys
 from typing import Any
 
+from gunicorn import SERVER_SOFTWARE
 from gunicorn.app.base import BaseApplication
 from gunicorn.config import Config
 from gunicorn.errors import AppImportError
@@ -57,8 +58,16 @@ class Application(BaseApplication):
         for key, value in ours.items():
             self.cfg.set(key, value)
         _require_folder("worker_tmp_dir", self.cfg.worker_tmp_dir)
+        os.environ.update(self._variables())
         folders = (self.cfg.pythonpath or "").split(",")
         sys.path[:0] = [os.path.abspath(folder) for folder in folders if folder]
+
+    def _variables(self) -> dict[str, str]:
+        """What gunicorn's arbiter sets: here before the app is loaded, as it is there."""
+        try:
+            return {"SERVER_SOFTWARE": SERVER_SOFTWARE, **self.cfg.env}
+        except RuntimeError as error:
+            raise LoadError(f"raw_env in gunicorn's configuration: {error}") from None
 
     def set_up_log(self) -> None:
         """Have gunicorn's loggers ready before the app is loaded, as apps expect of gunicorn.
