@@ -110,8 +110,8 @@ def _tell_missing(settings: "Settings", names: Set[str]) -> None:
 
     if gone := missing(names, settings, os.environ):
         complain(
-            f"{settings.name}: started without what it had before: {listed(gone)}: set it here,"
-            " or name a file that has it: --env-file FILE"
+            f"{settings.name}: started without variables that it had before: {listed(gone)}:"
+            " set them here, or name a file that has them: --env-file FILE"
         )
 
 

@@ -42,7 +42,7 @@ def test_the_running_set_comes_back_with_its_scale(console: Console) -> None:
     kill_everything(console)
     assert {each["status"] for each in console.list().values()} == {"stopped"}
     done = console("resurrect")
-    assert "blog: started without what it had before: CANARY: " in done.stderr
+    assert "blog: started without variables that it had before: CANARY: " in done.stderr
     assert [line.split(" (")[0] for line in done.stdout.splitlines()] == [
         "started blog",
         "started shop",
@@ -76,7 +76,7 @@ def test_variables_are_not_saved_and_that_is_said(console: Console) -> None:
     assert saved.stderr.endswith("--env-file FILE\n")
     assert "secret-value" not in (console.home / ".saved.json").read_text()
     console.ok("delete", "web")
-    gone = "launcher: web: started without what it had before: CANARY: set it here, or name a file"
+    gone = "launcher: web: started without variables that it had before: CANARY: set them here, or"
     done = console("resurrect")
     assert (done.returncode, done.stderr.startswith(gone)) == (0, True)
     assert "secret-value" not in (console.home / "web" / "variables.json").read_text()
@@ -98,7 +98,7 @@ def test_a_start_that_fails_has_not_changed_what_is_missing(console: Console) ->
     for _ in range(2):
         done = console("start", "needy")
         assert done.returncode == 1
-        assert "needy: started without what it had before: NEEDED: " in done.stderr
+        assert "needy: started without variables that it had before: NEEDED: " in done.stderr
         assert "KeyError: 'NEEDED'" in done.stderr
 
 
