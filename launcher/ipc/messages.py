@@ -235,7 +235,7 @@ class Loaded(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """Pool or worker to primary: the app cannot be loaded.
+    """Pool or worker to primary: the app cannot be loaded, or an exception ends me.
 
     ``reason`` is one line; ``detail`` the error with the app's own frames.
     """

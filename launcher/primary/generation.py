@@ -69,7 +69,7 @@ class Generation:
         self.deadline: Timer | None = None
         """Ends the generation when it does not become ready in time."""
         self.error: str | None = None
-        """Why the app cannot be loaded."""
+        """Why the pool ends, if it could say so."""
         self.dismissed = False
         """Whether the pool was told to go."""
         self.channel = Channel(pool.sock)

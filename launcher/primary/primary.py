@@ -574,7 +574,6 @@ class Primary:
         """At first start that is the end; in a reload the running generation never notices."""
         if self._stopping:
             return  # another worker has met the same
-        generation.error = reason
         if self._undo(generation, reason, detail):
             return
         self._reason, self._detail = reason, detail

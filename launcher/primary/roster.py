@@ -247,6 +247,7 @@ class Roster:
                 generation.loaded = True
                 self._events.pool_loaded(generation)
             case Failed(reason, detail):
+                generation.error = reason
                 self._events.app_failed(generation, reason, detail)
             case Notice(text):
                 log(text)

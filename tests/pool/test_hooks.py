@@ -276,6 +276,8 @@ def test_later_the_reason_is_more_than_a_status(
     eventually(lambda: reason in cluster.log)
     (hooked.folder / "post_fork").unlink()
     cluster.ready()
+    os.kill(pool_of(cluster), signal.SIGKILL)  # for another reason
+    eventually(lambda: "generation 1: the pool was killed by SIGKILL\n" in cluster.log)
 
 
 class FakeArbiter:
