@@ -107,6 +107,12 @@ class Share(NamedTuple):
     number: int
 
 
+class Shed(NamedTuple):
+    """Primary to worker: close so many idle connections, there is no room for new ones."""
+
+    number: int
+
+
 class Reopen(NamedTuple):
     """Primary to pool and worker: the log files were renamed; write to new ones."""
 
@@ -277,6 +283,7 @@ Message = (
     | Retire
     | Resume
     | Share
+    | Shed
     | Reopen
     | Alone
     | Buried
@@ -309,6 +316,7 @@ _TYPES: dict[bytes, type[Any]] = {
     b"R": Retire,
     b"e": Resume,
     b"s": Share,
+    b"x": Shed,
     b"o": Reopen,
     b"a": Alone,
     b"g": Buried,

@@ -6,7 +6,7 @@ import errno
 import os
 import select
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from launcher.ipc.channel import MAX_DESCRIPTORS
 from launcher.primary.connections import Connection, Connections
@@ -47,7 +47,9 @@ class Acceptor:
         listeners: Sequence[Listener],
         connections: Connections,
         dispatcher: Dispatcher,
+        make_room: Callable[[bool], None],
     ) -> None:
+        """``make_room`` is called when connections were accepted, or (True) could not be."""
         self._reactor = reactor
         self._listeners = {
             entry.sock.fileno(): (entry.sock, index, entry.sock.family != socket.AF_UNIX)
@@ -56,6 +58,7 @@ class Acceptor:
         """By descriptor: the socket, its index, whether the kernel accounts for its bytes."""
         self._connections = connections
         self._dispatcher = dispatcher
+        self._make_room = make_room
         self._accepting = False
         self._draining = False
         self._cannot = False
@@ -83,10 +86,13 @@ class Acceptor:
         batch: list[Connection] = []
         more = all(self._accept(fd, batch) for _ in range(_BATCH))
         self._dispatcher.admit_all(batch)
+        self._make_room(False)
         return more
 
     def _accept(self, fd: int, batch: list[Connection]) -> bool:
         """Accept one connection; False when there is none, or no room for it."""
+        if self._connections.full:
+            self._make_room(True)
         if self._connections.full or self._dispatcher.full:
             self._pause()
             return False
@@ -116,6 +122,7 @@ class Acceptor:
                 log(f"cannot accept: {error.strerror}; connections wait until there is room")
             # What cannot be accepted stays in the backlog, so the listener stays
             # readable: polling on would spin.
+            self._make_room(True)
             self._pause()
             self._reactor.call_later(_PAUSE, self._resume)
         return False

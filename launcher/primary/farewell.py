@@ -20,14 +20,15 @@ from launcher.primary.reactor import Reactor
 _LINGER = 2.0
 _LAST_LINGER = 0.25
 _MOST_READ = 1 << 20
-_MOST_AT_ONCE = 1024
 
 
 class Farewell:
     """The connections that are being closed in an orderly way."""
 
-    def __init__(self, reactor: Reactor) -> None:
+    def __init__(self, reactor: Reactor, most: int) -> None:
+        """``most``: so many at once."""
         self._reactor = reactor
+        self._most = most
         self._linger = _LINGER
         self._leaving: OrderedDict[int, tuple[socket.socket, float]] = OrderedDict()
         self._read: dict[int, int] = {}
@@ -46,7 +47,7 @@ class Farewell:
             if response:
                 sock.send(response, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
             sock.shutdown(socket.SHUT_WR)
-        if len(self._leaving) >= _MOST_AT_ONCE:
+        if len(self._leaving) >= self._most:
             self._end(next(iter(self._leaving)))
         self._leaving[fd] = (sock, self._reactor.clock() + self._linger)
         self._read[fd] = 0

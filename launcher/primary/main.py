@@ -22,15 +22,11 @@ from launcher.primary.listeners import open_listeners
 from launcher.primary.meter import Meter
 from launcher.primary.primary import Primary
 from launcher.primary.reactor import Reactor
+from launcher.primary.room import require_descriptors
 from launcher.primary.signals import heed_signals
 from launcher.primary.unix_socket import access_of
 from launcher.primary.verbs import Verbs
 from launcher.settings import Settings, parse_bind
-
-_RESERVED = 256
-"""Descriptors that are not for connections: listeners, channels, the control socket."""
-
-_MOST_DESCRIPTORS = 1 << 20
 
 _MOST_DEFECTS = 16
 _SHORTLY = 60.0
@@ -58,13 +54,14 @@ def serve(
 
 
 def _serve(settings: Settings, folder: ClusterFolder, on_ready: Ready | None, mark: str) -> int:
-    most_connections = min(raise_limit(), _MOST_DESCRIPTORS) - _RESERVED
+    descriptors = raise_limit()
+    require_descriptors(descriptors, settings.wanted, len(settings.bind))
     _adopt_orphans()
     listeners = open_listeners(
         map(parse_bind, settings.bind), settings.backlog, access_of(settings)
     )
     reactor = Reactor(on_defect=_tolerant())
-    primary = Primary(Terms(settings, mark=mark), listeners, reactor, most_connections)
+    primary = Primary(Terms(settings, mark=mark), listeners, reactor, descriptors)
     primary.findable = folder.findable
     if on_ready:
         primary.on_ready = partial(_start_done, primary, on_ready)

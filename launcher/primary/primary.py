@@ -48,7 +48,7 @@ class Primary:
     """One cluster. All of it happens in the one thread of ``reactor``."""
 
     def __init__(
-        self, terms: Terms, listeners: list[Listener], reactor: Reactor, most_connections: int
+        self, terms: Terms, listeners: list[Listener], reactor: Reactor, descriptors: int
     ) -> None:
         settings = self.settings = terms.settings
         self.listeners = listeners
@@ -67,7 +67,7 @@ class Primary:
         self.findable = True
         """Whether other commands can find the cluster."""
         self.current: Generation | None = None
-        self.traffic = Traffic(settings, listeners, reactor, most_connections)
+        self.traffic = Traffic(settings, listeners, reactor, descriptors)
         self.roster = Roster(settings, [entry.address for entry in listeners], reactor, self)
         self._terms = terms
         self._next: Generation | None = None
@@ -272,6 +272,7 @@ class Primary:
             name = self.settings.name
             raise LauncherError(f"nothing to do: {name!r} has {workers} workers already")
         assert self.current
+        self.traffic.size_for(workers)
         log(f"scaling from {self.wanted} to {workers} workers")
         self.settings = self.settings.sized_as(settings)
         self._rollout = Rollout("scale", self.current, reply)

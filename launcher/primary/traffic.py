@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from launcher.ipc.messages import Cut, Listen, Pinned, Proxied, Returned, Share, Unpinned
 from launcher.policy.balance import surplus
 from launcher.policy.blame import Blame
+from launcher.policy.capacity import capacity, leaving
 from launcher.policy.scheduling import POLICIES
 from launcher.primary.acceptor import Acceptor
 from launcher.primary.connections import Connections
@@ -19,6 +20,7 @@ from launcher.primary.farewell import Farewell
 from launcher.primary.listeners import Listener
 from launcher.primary.reactor import Reactor
 from launcher.primary.rescue import Rescuer
+from launcher.primary.room import Room, require_descriptors
 from launcher.primary.roster import ConnectionMessage
 from launcher.primary.trial import Trial
 from launcher.primary.worker_handle import WorkerHandle
@@ -33,13 +35,15 @@ class Traffic:
         settings: Settings,
         listeners: Sequence[Listener],
         reactor: Reactor,
-        most_connections: int,
+        descriptors: int,
     ) -> None:
         self._listeners = listeners
         self._in_kernel = settings.policy == "kernel"
         self._sticky = settings.policy == "sticky"
-        self._connections = Connections(reactor, most_connections)
-        self._farewell = Farewell(reactor)
+        self._descriptors = descriptors
+        sizes = descriptors, settings.wanted, len(listeners)
+        self._connections = Connections(reactor, capacity(*sizes))
+        self._farewell = Farewell(reactor, leaving(*sizes))
         self._dispatcher = Dispatcher(
             reactor,
             self._connections,
@@ -47,7 +51,10 @@ class Traffic:
             POLICIES.get(settings.policy, POLICIES["round-robin"]),
             settings.queue_timeout,
         )
-        self._acceptor = Acceptor(reactor, listeners, self._connections, self._dispatcher)
+        self._room = Room(reactor, self._connections, descriptors)
+        self._acceptor = Acceptor(
+            reactor, listeners, self._connections, self._dispatcher, self._room.make
+        )
         blame = Blame()
         self._trial = Trial(reactor, self._connections, self._dispatcher.admit, blame)
         self._rescuer = Rescuer(
@@ -68,6 +75,12 @@ class Traffic:
     def taking_leave(self) -> bool:
         """Whether clients are still being told the last words, or wait for them."""
         return len(self._farewell) + len(self._trial) > 0
+
+    def size_for(self, workers: int) -> None:
+        """There are to be so many workers. Raises LauncherError if they cannot be had."""
+        sizes = self._descriptors, workers, len(self._listeners)
+        require_descriptors(*sizes)
+        self._connections.limit = capacity(*sizes)
 
     def start(self) -> None:
         """Accept connections, unless the workers are to."""
@@ -96,6 +109,7 @@ class Traffic:
 
     def serve_with(self, workers: list[WorkerHandle], hopeless: bool) -> None:
         """As `Dispatcher.serve_with`."""
+        self._room.workers = workers
         self._dispatcher.serve_with(workers, hopeless)
 
     def welcome(self, worker: WorkerHandle) -> None:

@@ -30,6 +30,7 @@ from launcher.ipc.messages import (
     Retire,
     Returned,
     Share,
+    Shed,
     decode,
 )
 from launcher.ipc.scoreboard import Notepad
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
     from launcher.worker.process import Worker
 
 _ACCEPTABLE = select.EPOLLIN | select.EPOLLEXCLUSIVE
+
+_SOME = 32
+"""Idle connections that make room for new ones, where the workers accept."""
 
 _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -253,6 +257,8 @@ class Crew:
                 self._service.paused = False
             case Share(number):
                 self._service.share(number)
+            case Shed(number):
+                self._service.shed(number)
             case Listen():
                 self._listen(descriptors)
             case Reopen():
@@ -293,6 +299,7 @@ class Crew:
             accepted, address = listener.accept()
         except OSError as error:  # taken by another worker, or died in the backlog
             if error.errno in _NO_ROOM:
+                self._service.shed(_SOME)
                 self._stop_watching(fd, error)
             return
         if self._cannot:

@@ -12,6 +12,7 @@ import ssl
 import sys
 import time
 import traceback
+from heapq import nsmallest
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gunicorn.http.errors import NoMoreData, ParseException
@@ -44,6 +45,10 @@ _REQUEST = Phase.REQUEST
 _RDHUP = int(select.EPOLLRDHUP)
 _WAITING = (Phase.REQUEST, Phase.HANDSHAKE)
 _LEAVING = (*_WAITING, Phase.LINGER)
+
+_IDLE = 0.25
+"""Seconds after which a connection counts as idle: its client is not about to send the next
+request, as far as anybody can know."""
 
 _FIRST_LOOK = 4 * 1024
 """Bytes of a first look at a request; nearly all fit."""
@@ -79,6 +84,7 @@ class Service:
         self._row = worker.orders.row
         self._tls = tls
         self._keepalive = settings.keepalive
+        self._first_wait = max(settings.keepalive, self.patience.head)
         self._timeout = settings.timeout
         self._parking = parking
         self._parked = parking.parked
@@ -171,6 +177,30 @@ class Service:
             idle = conn.phase in _WAITING and not (conn.started or conn.pinned)
             if idle and self._parking.claim(conn):
                 self._give_back(conn)
+
+    def shed(self, count: int) -> None:
+        """Close idle connections, those first that have been so for longest."""
+        latest = time.monotonic() - _IDLE
+        idle = [
+            conn
+            for conn in list(self._parked.values())
+            if conn.phase in _WAITING and not conn.started and self._idle_since(conn) < latest
+        ]
+        for conn in nsmallest(count, idle, key=lambda conn: conn.deadline):
+            if self._parking.claim(conn):
+                try:
+                    self._close_if_idle(conn)
+                except Broken:
+                    self._close(conn)
+
+    def _idle_since(self, conn: Connection) -> float:
+        return conn.deadline - (self._keepalive if conn.requests else self._first_wait)
+
+    def _close_if_idle(self, conn: Connection) -> None:
+        if conn.peek(1):  # a request has come meanwhile
+            self._park(conn, conn.events or READABLE, look_again=True)
+        else:
+            self._close(conn)
 
     def expire(self, now: float) -> None:
         """End the waits whose time is up, and leave no memory lying about."""

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -44,6 +45,9 @@ APP_SOURCES = {
 class Failure:
     """A ``run`` that has ended by itself, looked at from all sides."""
 
+    prefix: ClassVar[tuple[str, ...]] = ()
+    """A command that starts it in its own place."""
+
     def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
         self.home = Path(environment.get("LAUNCHER_HOME", folder / "home"))
         self._run(folder, arguments, environment)
@@ -51,7 +55,7 @@ class Failure:
 
     def _run(self, folder: Path, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
         process = subprocess.Popen(
-            [sys.executable, "-m", "launcher", *arguments],
+            [*self.prefix, sys.executable, "-m", "launcher", *arguments],
             cwd=folder,
             env={
                 "PATH": os.environ["PATH"],

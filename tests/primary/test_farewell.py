@@ -17,7 +17,7 @@ def test_a_cut_is_a_reset_though_a_child_of_the_app_holds_the_connection() -> No
         client = socket.create_connection(listener.getsockname(), timeout=5)
         ours, _ = listener.accept()
     with client, ours:
-        Farewell(reactor).cut(os.dup(ours.fileno()))
+        Farewell(reactor, most=1).cut(os.dup(ours.fileno()))
         with pytest.raises(ConnectionResetError):
             client.recv(1)
     reactor.close()
@@ -28,6 +28,6 @@ def test_where_there_are_no_resets_it_just_ends() -> None:
     client, ours = socket.socketpair()
     client.settimeout(5)
     with client, ours:
-        Farewell(reactor).cut(os.dup(ours.fileno()))
+        Farewell(reactor, most=1).cut(os.dup(ours.fileno()))
         assert client.recv(1) == b""
     reactor.close()
