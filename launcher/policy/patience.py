@@ -29,6 +29,8 @@ class Patience:
     trip through the world."""
     last_linger: float = 0.25
     """As ``linger``, in a worker that leaves."""
+    last_silence: float = 5.0
+    """As ``silence``, in a worker that leaves: a client that is gone does not hold it up."""
 
     def allowed(self, size: int) -> float:
         """Seconds that ``size`` bytes of a body, or of a response, may take in all."""

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _REQUEST = Phase.REQUEST
 _RDHUP = int(select.EPOLLRDHUP)
 _WAITING = (Phase.REQUEST, Phase.HANDSHAKE)
-_LEAVING = (*_WAITING, Phase.LINGER)
+_LEAVING = (*_WAITING, Phase.BODY, Phase.LINGER)
 
 _IDLE = 0.25
 """Seconds after which a connection counts as idle: its client is not about to send the next
@@ -355,10 +355,15 @@ class Service:
         now = time.monotonic()
         if not conn.latest:
             conn.latest = now + self.patience.allowed(arrived.length)
-        conn.deadline = min(conn.latest, now + self.patience.silence)
+        conn.deadline = min(conn.latest, now + self._silence)
         conn.mark = size
         conn.wake_at(arrived.size)
         self._park(conn, READABLE)
+
+    @property
+    def _silence(self) -> float:
+        """Seconds for which a body may pause."""
+        return self.patience.last_silence if self.retiring else self.patience.silence
 
     def _still_comes(self, conn: Connection, now: float) -> bool:
         """Whether a body in the kernel has grown, and may. It wakes no thread until it is whole."""
@@ -366,7 +371,7 @@ class Service:
         grown = size > conn.mark
         if grown:
             conn.mark = size
-            conn.deadline = min(conn.latest, now + self.patience.silence)
+            conn.deadline = min(conn.latest, now + self._silence)
         return grown
 
     # A body that is too large to stay there
@@ -413,7 +418,7 @@ class Service:
     def _await_body(self, conn: Connection) -> None:
         now = time.monotonic()
         latest = conn.started + self.patience.allowed(conn.consumed - conn.mark)
-        conn.deadline = min(latest, now + self.patience.silence)
+        conn.deadline = min(latest, now + self._silence)
         self._park(conn, READABLE)
 
     def _stream(self, conn: Connection, pad: Notepad) -> None:
@@ -672,10 +677,13 @@ class Service:
         if conn.kept and not (self.final or conn.pinned):
             self._give_back(conn)
             return
-        if not conn.lacks_but_its_body:  # else it is being sent, in its own time
-            linger = conn.phase is Phase.LINGER
-            patience = self.patience.last_linger if linger else self.patience.last_words
-            conn.deadline = min(conn.deadline, time.monotonic() + patience)
+        if conn.phase is Phase.BODY or conn.lacks_but_its_body:
+            patience = self._silence
+        elif conn.phase is Phase.LINGER:
+            patience = self.patience.last_linger
+        else:
+            patience = self.patience.last_words
+        conn.deadline = min(conn.deadline, time.monotonic() + patience)
         self._parking.park(conn, events, look_again)
 
     def _give_back(self, conn: Connection) -> None:

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from launcher.ipc.messages import Drain, Retire, Returned, encode
 from launcher.worker.closing import Closing, told_to_close
+from launcher.worker.service import Service
 from tests.support import eventually
 from tests.worker.test_crew import DEADLINE, REQUEST, Company
 
@@ -155,6 +157,30 @@ def test_a_stream_that_has_promised_already_is_heard_behind_its_end(company: Gat
         company.streams = False
         client.sendall(REQUEST)
         assert closes(client)
+
+
+@pytest.mark.parametrize("size", [4, 100_000], ids=["in the kernel", "taken out of it"])
+def test_a_body_that_is_on_its_way_is_waited_for_unless_it_stops(
+    company: Gated, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    patience = replace(Service.patience, last_words=0.1, last_silence=0.4)
+    monkeypatch.setattr(Service, "patience", patience)
+    company.go_on.set()
+    body = b"x" * size
+    begun = b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n\r\n" % size + body[:2]
+    with company.deal(1, begun) as goes_on, company.deal(2, begun) as stalls:
+        eventually(
+            lambda: [conn.started > 0 for conn in company.crew._parked.values()] == [True] * 2
+        )
+        retired = time.monotonic()
+        assert company.channel.send(encode(Retire(final=True)))
+        eventually(lambda: time.monotonic() > retired + 2 * patience.last_words)
+        assert not finished(company)
+        goes_on.sendall(body[2:])
+        assert closes(goes_on)
+        goes_on.close()
+        eventually(lambda: finished(company))
+        assert stalls.recv(100).startswith(b"HTTP/1.1 408 ")
 
 
 def test_what_waits_in_the_outbox_says_so_too(company: Gated) -> None:
