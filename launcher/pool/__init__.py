@@ -24,5 +24,10 @@ def _hidden(variable: str) -> Iterator[None]:
 # gunicorn reads these as it is imported, and fails, then or later, over what is no number.
 # How many workers there are, and where they listen, is not its business here, and the app
 # may mean something else by them. Where there is no gunicorn, or another, `supported` says so.
-with _hidden("WEB_CONCURRENCY"), _hidden("PORT"), contextlib.suppress(ImportError):
+with (
+    _hidden("WEB_CONCURRENCY"),
+    _hidden("PORT"),
+    _hidden("FORWARDED_ALLOW_IPS"),
+    contextlib.suppress(ImportError),
+):
     import gunicorn.config  # noqa: F401

@@ -24,6 +24,9 @@ from launcher.settings import OPTIONS_BY_NAME
 VARIABLE = "GUNICORN_CMD_ARGS"
 """gunicorn takes what it holds for a part of its command line."""
 
+OF_VARIABLES = {"forwarded_allow_ips": "FORWARDED_ALLOW_IPS"}
+"""Defaults that gunicorn takes from a variable, as it is imported; here when they are all known."""
+
 DEFAULT_FILE = "gunicorn.conf.py"
 """What gunicorn reads by itself, and the launcher only when told to."""
 
@@ -105,13 +108,21 @@ def configure(
 ) -> list[str]:
     """Read the file at ``path`` and `VARIABLE`, which wins; notices about what had no effect.
 
+    The app's variables are set already, also those of ``--env-file``.
+
     ``ours``: what the launcher sets itself this time. ``app_given``: it was told which app
     to load. The current folder is the app's. Raises LoadError.
     """
     given = _of_variable(cfg)
     named = given.pop("config", None)
     file = path or named
-    sources = {file: _values_of(file)} if file else {}
+    sources: dict[str, Mapping[str, Any]] = {
+        variable: {key: os.environ[variable]}
+        for key, variable in OF_VARIABLES.items()
+        if variable in os.environ
+    }
+    if file:
+        sources[file] = _values_of(file)
     if path and named:
         given["config"] = named
     sources[VARIABLE] = given

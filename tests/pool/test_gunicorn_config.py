@@ -192,6 +192,32 @@ def test_a_mistake_in_the_variable_is_one_line(
     assert "\n" not in caught.value.reason
 
 
+@pytest.mark.parametrize(("text", "ips"), [("10.0.0.0/8,::1", ["10.0.0.0/8", "::1"]), ("", [])])
+def test_a_default_of_a_variable_is_what_the_apps_variables_say(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, text: str, ips: list[str]
+) -> None:
+    """They may come from ``--env-file``, so later than gunicorn is imported."""
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", text)
+    cfg = Config()
+    assert configure(cfg, None, OURS) == []
+    assert cfg.forwarded_allow_ips == ips
+    (folder / "settings.py").write_text("forwarded_allow_ips = '*'\n")
+    configure(cfg, "settings.py", OURS)
+    assert cfg.forwarded_allow_ips == ["*"]
+
+
+@pytest.mark.parametrize("source", ["environment", "file"])
+def test_a_wrong_one_is_told(tmp_path: Path, source: str) -> None:
+    (tmp_path / "variables").write_text("FORWARDED_ALLOW_IPS=proxy\n")
+    options = ("--env-file", str(tmp_path / "variables")) if source == "file" else ()
+    variables = {} if source == "file" else {"FORWARDED_ALLOW_IPS": "proxy"}
+    home = str(tmp_path / "home")
+    run = ended(APPS, "run", "echo:app", "-p", "0", *options, LAUNCHER_HOME=home, **variables)
+    assert last_line(run).startswith(
+        "launcher: FORWARDED_ALLOW_IPS: forwarded_allow_ips = 'proxy': 'proxy' does not appear"
+    )
+
+
 # The file that gunicorn finds by itself
 
 
