@@ -386,6 +386,30 @@ class ClusterFolder:
         text = json.dumps({"variables": list(names)}, indent=1)
         replace_file(self.dirfd, self.path, VARIABLES, text + "\n")
 
+    def complete(self) -> bool:
+        """Whether nothing was removed by which others find this cluster, and can start it again."""
+        with suppress(OSError):
+            return self._still_the_one() and all(map(self._exists, (SOCKET, APP)))
+        return False
+
+    def restore(self) -> None:
+        """Be the cluster of that name again, in a folder that is made anew if it was removed.
+
+        All that was in it is still to be written. LauncherError if another process has the
+        name, or there can be no such folder; then all is as before.
+        """
+        if not self._still_the_one():
+            home = Home.at(self._home.path, make_parents=True)
+            try:
+                fresh = home.claim(self.name)
+            except BaseException:
+                home.close()
+                raise
+            self.close()
+            self.dirfd, self._lock_fd, self._home = fresh.dirfd, fresh._lock_fd, home
+        with suppress(FileNotFoundError):
+            os.unlink(SOCKET, dir_fd=self.dirfd)
+
     def release(self, *, forget: bool) -> None:
         """Stop being this cluster; ``forget`` its files and folder too. Again: does nothing.
 

@@ -114,7 +114,10 @@ class Shed(NamedTuple):
 
 
 class Reopen(NamedTuple):
-    """Primary to pool and worker: the log files were renamed; write to new ones."""
+    """Primary to pool and worker: the log files were renamed; write to new ones.
+
+    In the background the folder's descriptor comes along: it may be another one.
+    """
 
 
 class Alone(NamedTuple):

@@ -140,6 +140,15 @@ class LogFile:
             finally:
                 self._busy = False
 
+    def move_to(self, folder: int) -> None:
+        """Write to the folder that is open as ``folder``, unless it is the one we have."""
+        with self._mutex:
+            if os.path.sameopenfile(folder, self._folder):
+                return
+            os.dup2(folder, self._folder, inheritable=False)
+            self._times.close()  # the lock is another file now
+        self.look_after()
+
     def give_to(self, uid: int, gid: int) -> None:
         """Let this process rotate it when it will have become another user. For root."""
         with suppress(OSError):

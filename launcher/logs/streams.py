@@ -58,6 +58,9 @@ class Output:
         for stream in self._streams:
             stream.release(only_stale=True)
 
+    def move_to(self, folder: int) -> None:
+        """The folder of the log files is another one now, open as ``folder``."""
+
     def drain(self) -> None:
         """Write what threads hold back."""
         for stream in self._streams:
@@ -103,6 +106,10 @@ class FileOutput(Output):
         """Also what was written past us (`LogFile.look_after`), and where logrotate renamed it."""
         super().look_after()
         self._log.look_after()
+
+    def move_to(self, folder: int) -> None:
+        """As `Output.move_to`."""
+        self._log.move_to(folder)
 
     def give_to(self, uid: int, gid: int) -> None:
         """As `Output.give_to`."""

@@ -185,6 +185,9 @@ class Arbiter(GunicornArbiter):
             case Reopen():
                 if self.log:
                     self.log.reopen_files()
+                for folder in descriptors:
+                    self._output.move_to(folder)
+                    os.close(folder)
                 self._output.look_after()
             case Look():
                 self._look_at_sources(asked=True)

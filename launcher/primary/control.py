@@ -83,8 +83,17 @@ class ControlServer:
         self._reactor.forget(self._sock.fileno())
         self._sock.close()
 
+    def move_to(self, sock: socket.socket) -> None:
+        """Listen on this socket instead. Who has connected already is served."""
+        self._reactor.forget(self._sock.fileno())
+        self._sock.close()
+        self._sock = sock
+        sock.setblocking(False)
+        self._listen()
+
     def _listen(self) -> None:
         if self._sock.fileno() >= 0:  # else: closed meanwhile
+            self._reactor.forget(self._sock.fileno())  # it may have come to another one
             self._reactor.watch(self._sock.fileno(), select.EPOLLIN, self._on_connect)
 
     def _on_connect(self, fd: int, _events: int) -> None:

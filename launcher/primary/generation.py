@@ -111,10 +111,14 @@ class Generation:
             self.workers[worker.id] = worker
         return sent
 
-    def tell(self, message: Reopen | Look | Alone | Buried | Scaled) -> bool:
+    def tell(
+        self,
+        message: Reopen | Look | Alone | Buried | Scaled,
+        descriptors: tuple[int, ...] = (),
+    ) -> bool:
         """Say something to the pool; False if it is not there to hear, or loads the app."""
         try:
-            return self.can_fork and self.channel.send(encode(message))
+            return self.can_fork and self.channel.send(encode(message), descriptors)
         except ChannelClosed:
             return False
 

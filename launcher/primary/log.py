@@ -64,12 +64,21 @@ def write(text: str) -> None:
 def reopen() -> None:
     """Leave the file that logrotate has renamed, and write to the one that has the name.
 
-    Makes the folder anew if it was removed: all processes of the cluster take up that.
+    Makes the folder anew if it was removed.
     """
     if _kept:
         with contextlib.suppress(LauncherError):  # then we go on where nobody looks for it
-            os.close(make_folder(_kept.cluster.dirfd, _kept.cluster.path))
+            place = make_folder(_kept.cluster.dirfd, _kept.cluster.path)
+            try:
+                _kept.file.move_to(place)
+            finally:
+                os.close(place)
         _kept.file.look_after()
+
+
+def is_lost() -> bool:
+    """Whether the folder of the log files was removed."""
+    return _kept is not None and os.fstat(_kept.folder).st_nlink == 0
 
 
 def folder() -> int | None:

@@ -18,6 +18,7 @@ from launcher.inherited import inherited
 from launcher.primary import log
 from launcher.primary.control import ControlServer
 from launcher.primary.generation import Terms
+from launcher.primary.keeping import Keeping
 from launcher.primary.listeners import open_listeners
 from launcher.primary.meter import Meter
 from launcher.primary.primary import Primary
@@ -74,6 +75,7 @@ def _serve(settings: Settings, folder: ClusterFolder, on_ready: Ready | None, ma
         folder.write_variables(inherited())
         setproctitle(f"launcher: primary [{settings.name}]")
         meter.start()
+        Keeping(primary, folder, control).start()
         primary.start()
         # What is imported lives as long as we do. A collector that does not look at
         # it is quick, and so looks often enough at what workers leave behind.

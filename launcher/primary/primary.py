@@ -25,7 +25,7 @@ from launcher.primary.exits import EXTERNAL, LastExit, code_and_signal, describe
 from launcher.primary.generation import Generation, Terms
 from launcher.primary.health import HealthCheck
 from launcher.primary.listeners import Listener, url
-from launcher.primary.log import log, reopen, write
+from launcher.primary.log import folder, log, write
 from launcher.primary.notify import notify
 from launcher.primary.reactor import Reactor, Timer
 from launcher.primary.recycling import Recycling
@@ -280,12 +280,13 @@ class Primary:
 
     def reopen_logs(self) -> list[tuple[int, str]]:
         """Have every process leave log files that were renamed: their pids and files' sources."""
-        reopen()
+        logs = folder()
+        place = () if logs is None else (logs,)
         asked = [(worker.pid, str(worker.slot)) for worker in self.roster.workers() if worker.pid]
         for worker in self.roster.workers():
-            worker.tell(Reopen())
+            worker.tell(Reopen(), place)
         for generation in self.roster.generations:
-            if generation.tell(Reopen()):
+            if generation.tell(Reopen(), place):
                 asked.append((generation.pid, POOL))
         return asked
 

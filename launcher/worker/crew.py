@@ -262,7 +262,7 @@ class Crew:
             case Listen():
                 self._listen(descriptors)
             case Reopen():
-                self._worker.reopen_logs()
+                self._worker.reopen_logs(descriptors)
 
     def _take(self, deal: Deal, descriptor: int | None) -> None:
         if descriptor is None or self._left:  # no room for it here (MSG_CTRUNC), or too late

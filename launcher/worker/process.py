@@ -126,9 +126,15 @@ class Worker(GunicornWorker):
         super().handle_usr1(sig, frame)
         self.wake()
 
-    def reopen_logs(self) -> None:
-        """Leave log files that were renamed. For any thread."""
+    def reopen_logs(self, folders: list[int]) -> None:
+        """Leave log files that were renamed. For any thread.
+
+        ``folders``: in the background, a descriptor of the folder they are in now.
+        """
         self.log.reopen_files()
+        for folder in folders:
+            self.orders.output.move_to(folder)
+            os.close(folder)
         self.orders.output.look_after()
 
     def tell(self, message: Message) -> None:
