@@ -25,11 +25,18 @@ _FIRST = 1
 
 @dataclass(frozen=True, slots=True)
 class Departed:
-    """Stands in ``child_exit`` for a process of an earlier pool: a worker, or that pool itself."""
+    """Stands in ``child_exit`` for a process of an earlier pool: a worker, or that pool itself.
+
+    Has what hooks read of a worker there.
+    """
 
     pid: int
     age: int
     """The worker's id; 0 for a pool."""
+    cfg: Any
+    log: Any
+    nr: int = 0
+    alive: bool = False
 
     def __str__(self) -> str:
         return f"<Worker {self.pid}>"
@@ -65,7 +72,7 @@ class Hooks:
                 with self._logged("when_ready"):
                     self._arbiter.cfg.when_ready(self._arbiter)
             case Buried(pid, age):
-                self.child_exit(Departed(pid, age))
+                self.child_exit(Departed(pid, age, self._arbiter.cfg, self._arbiter.log))
             case Scaled(workers):
                 with self._logged("nworkers_changed"):
                     self._arbiter.num_workers = workers  # the hook is in its setter

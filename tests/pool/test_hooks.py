@@ -87,6 +87,7 @@ def worker_abort(worker):
 
 def child_exit(server, worker):
     (FOLDER / f"gauge_livesum_{worker.pid}.db").unlink(missing_ok=True)
+    worker.log.debug("%s had answered %s", worker, worker.nr)
     note("child_exit", worker.pid, worker.age)
 """
 
