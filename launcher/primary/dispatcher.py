@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from launcher import refusals
 from launcher.policy.scheduling import Policy
@@ -90,6 +90,23 @@ class Dispatcher:
                 self._refuse_waiting()
             else:
                 self._look_later()
+
+    def deal_apart(
+        self, connection: Connection, taken: Collection[WorkerHandle], begins: bool
+    ) -> bool:
+        """Deal a connection, past those that wait, to the worker with least to do that is not
+        ``taken``; False when there is none.
+
+        ``begins``: only to one that has a thread for it now.
+        """
+        others = [worker for worker in self._ring if worker not in taken]
+        for worker in sorted(others, key=WorkerHandle.load):
+            if begins and worker.load() >= worker.threads:
+                return False
+            worker.promise()
+            if worker.deal((connection,)):
+                return True
+        return False
 
     def _deal(self, connection: Connection) -> bool:
         ring = self._ring

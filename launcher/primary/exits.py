@@ -9,6 +9,19 @@ from dataclasses import dataclass
 EXTERNAL = "crash"
 """The reason of an end that nobody here asked for."""
 
+_FROM_WITHIN = {
+    signal.SIGABRT,
+    signal.SIGBUS,
+    signal.SIGFPE,
+    signal.SIGILL,
+    signal.SIGSEGV,
+    signal.SIGSYS,
+    signal.SIGTRAP,
+    signal.SIGXCPU,
+    signal.SIGXFSZ,
+}
+"""Signals that a process brings upon itself (signal(7))."""
+
 
 @dataclass(frozen=True, slots=True)
 class LastExit:
@@ -39,6 +52,15 @@ def describe_exit(status: int) -> str:
     if os.WIFSIGNALED(status):
         return f"was killed by {signal_name(os.WTERMSIG(status))}"
     return f"exited with status {os.WEXITSTATUS(status)}"
+
+
+def crashed(status: int) -> bool:
+    """Whether a process ended from within (``status`` as from wait(2)).
+
+    It exited, or broke a rule that the kernel or the C library watches over. Other signals
+    come from outside: from an operator, an orchestrator, the kernel when memory is short.
+    """
+    return not os.WIFSIGNALED(status) or os.WTERMSIG(status) in _FROM_WITHIN
 
 
 def code_and_signal(status: int) -> tuple[int | None, str | None]:

@@ -688,6 +688,7 @@ class Primary:
 
     def worker_exited(self, worker: WorkerHandle, status: int) -> None:
         """Say how, when it was not asked to leave."""
+        self.traffic.exited(worker, status)
         self._note_exit(worker, status)
         if worker.expected or worker.cause or self._stopping:
             return

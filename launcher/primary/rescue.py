@@ -9,14 +9,13 @@ from collections.abc import Callable
 from launcher import refusals
 from launcher.descriptors import borrowed
 from launcher.ipc.scoreboard import Note
-from launcher.policy.blame import Blame
 from launcher.policy.lifecycle import WorkerState
 from launcher.policy.rescue import Action, Verdict, judge
 from launcher.primary.accounting import figures
 from launcher.primary.connections import Connection, Connections
 from launcher.primary.dispatcher import Dispatcher
 from launcher.primary.farewell import Farewell
-from launcher.primary.trial import Trial
+from launcher.primary.inquest import Inquest
 from launcher.primary.worker_handle import WorkerHandle
 
 
@@ -28,16 +27,14 @@ class Rescuer:
         connections: Connections,
         farewell: Farewell,
         dispatcher: Dispatcher,
-        trial: Trial,
-        blame: Blame,
+        inquest: Inquest,
         rerun: bool,
         clock: Callable[[], float],
     ) -> None:
         self._connections = connections
         self._farewell = farewell
         self._dispatcher = dispatcher
-        self._trial = trial
-        self._blame = blame
+        self._inquest = inquest
         self._rerun = rerun
         self._clock = clock
 
@@ -49,17 +46,21 @@ class Rescuer:
         notes = {note.serial: note for note in worker.row.running()}
         kept = list(worker.connections_by_serial.values())
         worker.connections_by_serial.clear()
-        suspects = []
+        again = []
         for connection in kept:
             connection.worker = None
             overdue = connection.serial in worker.overdue
-            verdict = self._verdict(connection, notes.get(connection.serial), overdue)
-            if verdict.action is Action.RERUN:
-                suspects.append(connection.serial)
-                verdict = self._unless_guilty(connection, verdict)
-            self._carry_out(connection, verdict, overdue)
-        if not (worker.expected or worker.cause):
-            self._blame.died(suspects, self._clock())
+            note = notes.get(connection.serial)
+            verdict = self._verdict(connection, note, overdue)
+            if note and verdict.action is Action.RERUN:
+                self._prepare(connection)
+                again.append((connection, self._clock() - note.started * 1e-9))
+            else:
+                self._carry_out(connection, verdict, overdue)
+        if worker.expected or worker.cause:
+            self._inquest.absolve(worker, [connection for connection, _ in again])
+        else:
+            self._inquest.open(worker, again, len(notes))
 
     def take_back(self, worker: WorkerHandle, serials: list[int]) -> None:
         """Deal again what a worker returned: all when it retires, some when it shares."""
@@ -86,26 +87,19 @@ class Rescuer:
             rerun=self._rerun and not overdue,
         )
 
-    def _unless_guilty(self, connection: Connection, rerun: Verdict) -> Verdict:
+    def _prepare(self, connection: Connection) -> None:
+        """The connection is to have its request run again, perhaps."""
         self._recount(connection)
+        _wake_at_once(connection.fd)
         if connection.consumed != connection.rerun_at:  # it is another request than last time
             connection.rerun_at = connection.consumed
             connection.reruns = 0
-        if self._blame.clears(connection.reruns, self._clock()):
-            connection.reruns += 1
-            return rerun
-        self._trial.worker_died(connection)
-        return Verdict(Action.ANSWER)
 
     def _carry_out(self, connection: Connection, verdict: Verdict, overdue: bool) -> None:
         if verdict.consume:
             _consume(connection.fd, verdict.consume)
         if verdict.action is Action.DEAL:
             self._deal_again(connection)
-            return
-        if verdict.action is Action.RERUN:
-            _wake_at_once(connection.fd)
-            self._trial.add(connection)
             return
         fd = self._connections.release(connection)
         if fd is None:

@@ -7,16 +7,18 @@ What happens to the workers, who they are and when they come and go, is
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
+from launcher import refusals
 from launcher.ipc.messages import Cut, Listen, Pinned, Proxied, Returned, Share, Unpinned
 from launcher.policy.balance import surplus
-from launcher.policy.blame import Blame
 from launcher.policy.capacity import capacity, leaving
 from launcher.policy.scheduling import POLICIES
 from launcher.primary.acceptor import Acceptor
-from launcher.primary.connections import Connections
+from launcher.primary.connections import Connection, Connections
 from launcher.primary.dispatcher import Dispatcher
 from launcher.primary.farewell import Farewell
+from launcher.primary.inquest import Inquest
 from launcher.primary.listeners import Listener
 from launcher.primary.reactor import Reactor
 from launcher.primary.rescue import Rescuer
@@ -55,14 +57,26 @@ class Traffic:
         self._acceptor = Acceptor(
             reactor, listeners, self._connections, self._dispatcher, self._room.make
         )
-        blame = Blame()
-        self._trial = Trial(reactor, self._connections, self._dispatcher.admit, blame)
+        self._trial = Trial(
+            reactor,
+            self._connections,
+            self._dispatcher.admit,
+            self._dispatcher.deal_apart,
+            partial(self._answer, refusals.UNAVAILABLE),
+            settings.queue_timeout,
+        )
+        self._inquest = Inquest(
+            reactor,
+            self._connections,
+            self._dispatcher.admit,
+            partial(self._answer, refusals.BAD_GATEWAY),
+            self._trial,
+        )
         self._rescuer = Rescuer(
             self._connections,
             self._farewell,
             self._dispatcher,
-            self._trial,
-            blame,
+            self._inquest,
             settings.rerun,
             reactor.clock,
         )
@@ -74,7 +88,7 @@ class Traffic:
     @property
     def taking_leave(self) -> bool:
         """Whether clients are still being told the last words, or wait for them."""
-        return len(self._farewell) + len(self._trial) > 0
+        return len(self._farewell) + len(self._inquest) + len(self._trial) > 0
 
     def size_for(self, workers: int) -> None:
         """There are to be so many workers. Raises LauncherError if they cannot be had."""
@@ -130,6 +144,10 @@ class Traffic:
         """As `Rescuer.rescue`."""
         self._rescuer.rescue(worker)
 
+    def exited(self, worker: WorkerHandle, status: int) -> None:
+        """As `Inquest.exited`; comes after `rescue`."""
+        self._inquest.exited(worker, status)
+
     def heard(self, worker: WorkerHandle, message: ConnectionMessage) -> None:
         """A worker returns connections, or says which of them cannot travel."""
         match message:
@@ -143,3 +161,9 @@ class Traffic:
                 self._connections.introduce(serial, text)
             case Cut(serial):
                 self._rescuer.cut(serial)
+
+    def _answer(self, response: bytes, connection: Connection) -> None:
+        """Give a request its last word, unless its client has left."""
+        fd = self._connections.release(connection)
+        if fd is not None:
+            self._farewell.answer(fd, response)

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 
 from launcher import current_worker
 
@@ -101,7 +101,9 @@ def drip(pieces: int, pause: float) -> Response:
 
 @app.get("/die/<int:number>")
 def die_by_signal(number: int) -> str:
+    """At once, or ``after`` so many seconds."""
     echo.count("die")
+    time.sleep(float(request.args.get("after", 0)))
     os.kill(os.getpid(), number)
     signal.pause()
     return "survived"

@@ -185,8 +185,8 @@ def _connections(cluster: Cluster, worker_id: int) -> int:
     return int(found)
 
 
-@pytest.mark.parametrize("path", ["/die", "/die/9", "/die/11"])
-def test_a_get_that_kills_its_worker_costs_two_and_gets_502(
+@pytest.mark.parametrize("path", ["/die", "/die/11"])
+def test_a_get_that_crashes_its_worker_costs_two_and_gets_502(
     cluster: Cluster, counts: Path, path: str
 ) -> None:
     with Load(cluster.address, keep_alive=16, one_shot=4, path=BUSY) as load:

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from launcher.ipc.scoreboard import Note
-from launcher.policy.blame import Blame
 from launcher.primary.accounting import figures
 from launcher.primary.connections import Connection, Connections
 from launcher.primary.reactor import Reactor
@@ -30,7 +29,8 @@ class Rescue:
         self.connection = connections.add(self.ours.detach(), 0, "127.0.0.1", 5, exact=True)
         nobody: Any = None
         dispatcher: Any = SimpleNamespace(admit=lambda connection, _: self.dealt.append(connection))
-        self._rescuer = Rescuer(connections, nobody, dispatcher, nobody, Blame(), True, lambda: 0.0)
+        inquest: Any = SimpleNamespace(open=lambda *_: None)
+        self._rescuer = Rescuer(connections, nobody, dispatcher, inquest, True, lambda: 0.0)
 
     def died(self, *running: Note) -> None:
         """The worker is dead and was running these."""
