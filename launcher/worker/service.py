@@ -184,7 +184,7 @@ class Service:
         idle = [
             conn
             for conn in list(self._parked.values())
-            if conn.phase in _WAITING and not conn.started and self._idle_since(conn) < latest
+            if conn.phase in _WAITING and self._idle_since(conn) < latest
         ]
         for conn in nsmallest(count, idle, key=lambda conn: conn.deadline):
             if self._parking.claim(conn):
@@ -194,6 +194,8 @@ class Service:
                     self._close(conn)
 
     def _idle_since(self, conn: Connection) -> float:
+        if conn.started or (conn.pinned and not conn.requests):
+            return float("inf")  # a request, or the first handshake, has begun
         return conn.deadline - (self._keepalive if conn.requests else self._first_wait)
 
     def _close_if_idle(self, conn: Connection) -> None:

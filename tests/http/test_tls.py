@@ -349,3 +349,17 @@ def test_an_app_that_closes_the_socket_closes_no_other(
 
 def test_connections_come_and_go_without_a_trace(cluster: Cluster) -> None:
     eventually(lambda: cluster.status()["connections"] == 0)
+
+
+def test_where_descriptors_are_few_idle_ones_make_room_and_new_ones_stay(
+    start_cluster: StartCluster, certificate: Path, tls: ssl.SSLContext
+) -> None:
+    config = ("--gunicorn-config", str(certificate / "gunicorn.conf.py"))
+    few = ("sh", "-c", 'ulimit -n 100 && exec "$@"', "sh")
+    cluster = start_cluster("mirror:application", "-w", "1", *config, prefix=few).ready()
+    with contextlib.ExitStack() as stack:
+        wires = []
+        for _ in range(100):
+            wires.append(stack.enter_context(Wire(cluster.address, tls=tls, timeout=10)))
+            assert wires[-1].ask("/alive").status == 200
+        assert wires[0].is_closed()
