@@ -358,8 +358,9 @@ def test_where_descriptors_are_few_idle_ones_make_room_and_new_ones_stay(
     few = ("sh", "-c", 'ulimit -n 100 && exec "$@"', "sh")
     cluster = start_cluster("mirror:application", "-w", "1", *config, prefix=few).ready()
     with contextlib.ExitStack() as stack:
-        wires = []
+        wires = [stack.enter_context(Wire(cluster.address, tls=tls, timeout=10))]
         for _ in range(100):
             wires.append(stack.enter_context(Wire(cluster.address, tls=tls, timeout=10)))
             assert wires[-1].ask("/alive").status == 200
-        assert wires[0].is_closed()
+        assert wires[1].is_closed()
+        assert wires[0].ask("/alive").status == 200, "its first request was still to come"
