@@ -233,6 +233,13 @@ class _Sender:
             self._conn.send(CONTINUE)
 
     def _wait(self, size: int) -> bytes:
+        self._pad.wait_for_client()
+        try:
+            return self._wait_for_more(size)
+        finally:
+            self._pad.progressed(time.monotonic_ns())
+
+    def _wait_for_more(self, size: int) -> bytes:
         readable = select.poll()
         readable.register(self._conn.fd, select.POLLIN)
         began = now = time.monotonic()
@@ -241,8 +248,6 @@ class _Sender:
             left = self._patience.left(self._received, self._waited + now - began, now - began)
             if left <= 0:
                 raise TooSlow
-            # It is the client that takes its time, so the app's begins when that is up.
-            self._pad.progressed(int((now + left) * 1e9))
             readable.poll(left * 1000)
             data = self._pull(size)
             now = time.monotonic()

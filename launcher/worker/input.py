@@ -31,7 +31,8 @@ class Input(io.BufferedIOBase):
 
     def read1(self, size: int | None = -1) -> bytes:
         """As `read`, but what has come is enough, where the body is still coming."""
-        data: bytes = getattr(self._body, "read1", self._body.read)(size)
+        read1 = getattr(self._body, "read1", self._body.read)
+        data: bytes = read1(-1 if size is None else size)
         return data
 
     def readline(self, size: int | None = -1) -> bytes:

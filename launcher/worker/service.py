@@ -591,14 +591,18 @@ class Service:
         conn.mark = conn.taken()
         conn.deadline = conn.started + self.patience.allowed(0)
         self._unread.note(conn)
-        self._park(conn, WRITABLE)
+        if closing:
+            conn.wake_at(1)
+        self._park(conn, AT_ONCE if closing else WRITABLE)
 
     def _on_writable(self, conn: Connection) -> None:
+        # A client may read nothing before it has sent all of a body that is not wanted.
+        more = conn.closing and bool(self._drop_what_has_come(conn))
         flushed = conn.flush()
         self._unread.note(conn)
         if not flushed:
             conn.deadline = self._reading_deadline(conn)
-            self._park(conn, WRITABLE)
+            self._park(conn, AT_ONCE if conn.closing else WRITABLE, look_again=more)
         elif conn.closing:
             self._linger(conn)
         else:
@@ -633,12 +637,18 @@ class Service:
         conn.wake_at(1)
         self._on_lingering(conn)
 
-    def _on_lingering(self, conn: Connection) -> None:
+    @staticmethod
+    def _drop_what_has_come(conn: Connection) -> bytes | None:
+        """Read and drop it; the last of it, or as `Connection.pull` when that was all."""
         data: bytes | None = None
         for _ in range(_PULLS):
             data = conn.pull(_PULL)
             if not data:
                 break
+        return data
+
+    def _on_lingering(self, conn: Connection) -> None:
+        data = self._drop_what_has_come(conn)
         if data == b"":
             self._close(conn)
             return

@@ -59,7 +59,8 @@ def digest(environ: Environ, start: Start) -> Iterable[bytes]:
 
 
 def refuse(environ: Environ, start: Start) -> Iterable[bytes]:
-    return answer(start, "who are you?", "401 Unauthorized")
+    """At length, if the query says so."""
+    return answer(start, "who are you?" * int(environ["QUERY_STRING"] or 1), "401 Unauthorized")
 
 
 def some(environ: Environ, start: Start) -> Iterable[bytes]:

@@ -66,10 +66,17 @@ def curt(start_shared: StartCluster, folder: Path) -> Cluster:
     return started(start_shared, "curt", "--gunicorn-config", f"{folder}/curt.conf.py")
 
 
-@pytest.fixture(params=["tcp", "unix", "tls"])
+@pytest.fixture(scope="module")
+def alone(start_shared: StartCluster) -> Cluster:
+    """Where the worker accepts for itself."""
+    return started(start_shared, "alone", "--policy", "kernel")
+
+
+@pytest.fixture(params=["tcp", "unix", "tls", "kernel"])
 def connect(request: pytest.FixtureRequest, folder: Path) -> Iterator[Connect]:
     """Connects over each kind of socket. No place for an upload stays taken afterwards."""
-    cluster: Cluster = request.getfixturevalue("secure" if request.param == "tls" else "plain")
+    which = {"tls": "secure", "kernel": "alone"}.get(request.param, "plain")
+    cluster: Cluster = request.getfixturevalue(which)
     address = f"{folder}/socket" if request.param == "unix" else cluster.address
     context = None
     if request.param == "tls":
@@ -108,12 +115,15 @@ def test_an_app_refuses_at_once(
         assert (response.status, response.interim, response.closes) == (status, [], True)
 
 
-def test_a_client_that_goes_on_sending_gets_to_read_it(connect: Connect) -> None:
+@pytest.mark.parametrize("times", [1, 1_000_000])
+def test_a_client_that_goes_on_sending_gets_to_read_it(connect: Connect, times: int) -> None:
+    """Also when the answer is larger than all buffers, and the client reads nothing meanwhile."""
     with connect() as wire:
-        wire.send(head("POST", "/refuse", LARGE))
+        wire.send(head("POST", f"/refuse?{times}", LARGE))
         for _ in range(20):
             wire.send(BODY)
-        assert wire.response().status == 401
+        response = wire.response()
+        assert (response.status, response.body) == (401, b"who are you?" * times)
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "GET"])
@@ -303,9 +313,9 @@ def test_a_client_that_leaves_is_not_answered(connect: Connect, coding: str, pat
             assert wire.send(request).finish().responses() == []
 
 
-def test_it_is_no_fault_of_the_server(plain: Cluster, secure: Cluster) -> None:
+def test_it_is_no_fault_of_the_server(plain: Cluster, secure: Cluster, alone: Cluster) -> None:
     """Flask logs what it has caught; the launcher has nothing to add."""
-    for cluster in (plain, secure):
+    for cluster in (plain, secure, alone):
         assert "Error handling request" not in cluster.log
         assert "Error serving" not in cluster.log
 
