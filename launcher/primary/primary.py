@@ -355,7 +355,9 @@ class Primary:
             return
         self._replace_a_lost_pool()
         self._recycling.begin_next()
-        self._succession.tell(self.current, self.roster.generations, self.wanted)
+        if self.current:
+            alone = self.roster.is_alone(self.current)
+            self._succession.tell(self.current, alone, self.wanted)
         for generation in (self.current, self._next):
             if generation:
                 self._fill(generation)

@@ -128,6 +128,13 @@ class Roster:
         """The generation that a living worker belongs to."""
         return next(g for g in self.generations if g.number == worker.generation)
 
+    def is_alone(self, generation: Generation) -> bool:
+        """Whether nothing of another is left, not even a process that is just ending.
+
+        It has closed its channel then, but may still hold a port that a server hook opened.
+        """
+        return self.generations == [generation] and not self._to_collect
+
     def launch(self, terms: Terms) -> Generation:
         """Start a pool for the next generation. Raises OSError when it cannot be started."""
         pool = start_pool(terms.environment)

@@ -7,7 +7,6 @@ loads the app, or is behind) is told at another step.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 
 from launcher.ipc.messages import Alone, Buried, Scaled
 from launcher.primary.generation import Generation
@@ -26,17 +25,15 @@ class Succession:
         """A process has ended of which no pool can tell: a pool, or a worker without one."""
         self._dead.append(Buried(pid, worker_id))
 
-    def tell(self, heir: Generation | None, alive: Sequence[Generation], wanted: int) -> None:
+    def tell(self, heir: Generation, alone: bool, wanted: int) -> None:
         """Tell the pool in charge, ``heir``, what it does not know yet.
 
-        ``alive``: the generations of which something lives. ``wanted``: how many workers
-        there are to be.
+        ``alone``: nothing of another generation is left. ``wanted``: how many workers there
+        are to be.
         """
-        if heir is None:
-            return
         while self._dead and heir.tell(self._dead[0]):
             self._dead.popleft()
         if heir.workers_told != wanted and heir.tell(Scaled(wanted)):
             heir.workers_told = wanted
-        if not (heir.alone or self._dead or len(alive) > 1):
+        if alone and not (heir.alone or self._dead):
             heir.alone = heir.tell(Alone())

@@ -64,6 +64,10 @@ def on_exit(server):
     note("on_exit")
 
 
+def pre_fork(server, worker):
+    note("pre_fork")
+
+
 def post_fork(server, worker):
     worker.log.info("hello from post_fork")
     note("post_fork", worker.age, current_worker.id, current_worker.slot, os.environ["WORKER_ID"])
@@ -241,10 +245,16 @@ def test_worker_abort_is_for_a_request_whose_time_is_up(
 # One that fails
 
 
-@pytest.mark.parametrize("hook", ["post_fork", "post_worker_init"])
-@pytest.mark.parametrize("command", ["run", "start"])
+@pytest.mark.parametrize(
+    ("command", "hook"),
+    [
+        *(("run", hook) for hook in ("on_starting", "nworkers_changed", "when_ready", "pre_fork")),
+        *(("run", hook) for hook in ("post_fork", "post_worker_init")),
+        *(("start", hook) for hook in ("when_ready", "post_fork")),
+    ],
+)
 def test_before_the_first_readiness_it_is_the_end(
-    hooked: Hooked, tmp_path: Path, hook: str, command: str
+    hooked: Hooked, tmp_path: Path, command: str, hook: str
 ) -> None:
     variables = {**hooked.variables, "FAILS": hook}
     options = (*hooked.options, "--port", "0", "-w", "1", "--max-restarts", "3")

@@ -24,17 +24,17 @@ class Pool:
         return True
 
 
-def tell(succession: Succession, heir: Any, *others: Any, wanted: int = 2) -> list[Message]:
+def tell(succession: Succession, heir: Any, alone: bool = True, wanted: int = 2) -> list[Message]:
     """Tell it twice; what it has heard."""
     for _ in range(2):
-        succession.tell(heir, [heir, *others], wanted)
+        succession.tell(heir, alone, wanted)
     heard: list[Message] = heir.heard
     return heard
 
 
 def test_it_is_alone_once_nothing_of_the_others_lives() -> None:
     succession, heir = Succession(), Pool()
-    assert tell(succession, heir, Pool()) == []
+    assert tell(succession, heir, alone=False) == []
     assert tell(succession, heir) == [Alone()]
 
 
@@ -60,15 +60,8 @@ def test_what_it_could_not_hear_is_told_later_once() -> None:
     assert tell(succession, heir, wanted=5) == [Buried(10, 0), Buried(11, 0), Scaled(5), Alone()]
 
 
-def test_nobody_in_charge() -> None:
-    succession = Succession()
-    succession.died(10)
-    succession.tell(None, [], 2)
-    assert tell(succession, Pool()) == [Buried(10, 0), Alone()]
-
-
 def test_the_number_of_workers_is_told_when_it_is_another() -> None:
     succession, heir = Succession(), Pool()
-    assert tell(succession, heir, Pool(), wanted=2) == []
-    assert tell(succession, heir, Pool(), wanted=3) == [Scaled(3)]
-    assert tell(succession, heir, Pool(), wanted=2) == [Scaled(3), Scaled(2)]
+    assert tell(succession, heir, alone=False, wanted=2) == []
+    assert tell(succession, heir, alone=False, wanted=3) == [Scaled(3)]
+    assert tell(succession, heir, alone=False, wanted=2) == [Scaled(3), Scaled(2)]
