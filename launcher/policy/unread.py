@@ -12,6 +12,9 @@ MOST_OF_ONE = 16 << 20
 MOST = 64 << 20
 """Bytes that are kept for all connections of a worker together."""
 
+TRIFLE = 4 << 10
+"""Bytes of a connection that no thread stays for: the head in front of a file, for instance."""
+
 STEP = 64 << 10
 """Bytes that a client has to take to count as one that reads: a drip is no progress."""
 
@@ -47,7 +50,8 @@ def has_room(own: int, total: int, waiting: bool) -> bool:
     ``waiting``: its thread is held already, and is let go at half of what it may keep,
     so that the app goes on for more than a piece.
     """
-    return own <= (MOST_OF_ONE // 2 if waiting else MOST_OF_ONE) and total <= MOST
+    share = MOST_OF_ONE // 2 if waiting else MOST_OF_ONE
+    return own <= TRIFLE or (own <= share and total <= MOST)
 
 
 _Key = TypeVar("_Key")

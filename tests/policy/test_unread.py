@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.policy.unread import MOST, MOST_OF_ONE, STEP, Reader, grace, has_room, slowest
+from launcher.policy.unread import MOST, MOST_OF_ONE, STEP, TRIFLE, Reader, grace, has_room, slowest
 
 HALF = MOST_OF_ONE // 2
 
@@ -12,13 +12,14 @@ HALF = MOST_OF_ONE // 2
 def test_a_connection_has_its_share_while_there_is_room_for_all() -> None:
     assert has_room(MOST_OF_ONE, MOST, waiting=False)
     assert not has_room(MOST_OF_ONE + 1, MOST_OF_ONE + 1, waiting=False)
-    assert not has_room(1, MOST + 1, waiting=False)
+    assert not has_room(TRIFLE + 1, MOST + 1, waiting=False)
+    assert has_room(TRIFLE, MOST + 1, waiting=False), "such as the head in front of a file"
 
 
 def test_a_thread_that_stays_is_let_go_at_half_of_it() -> None:
     assert has_room(HALF, MOST, waiting=True)
     assert not has_room(HALF + 1, HALF + 1, waiting=True)
-    assert not has_room(1, MOST + 1, waiting=True)
+    assert not has_room(TRIFLE + 1, MOST + 1, waiting=True)
 
 
 def test_a_drip_is_no_progress() -> None:
