@@ -17,6 +17,7 @@ from launcher.folders import absolute
 
 __all__ = [
     "MAX_SECONDS",
+    "MAX_THREADS",
     "MAX_WORKERS",
     "check_name",
     "one_of",
@@ -32,12 +33,15 @@ __all__ = [
     "read_owner",
     "read_path",
     "read_switch",
+    "read_threads",
     "read_workers",
     "seconds",
     "whole",
 ]
 
 MAX_WORKERS = 512
+
+MAX_THREADS = 1024
 MAX_SECONDS = 86_400
 """A day: longer waits are typing mistakes, and epoll takes milliseconds in 32 bits."""
 
@@ -114,6 +118,21 @@ def read_bytes(text: str) -> int:
     if not match:
         raise ValueError("is not a size: write 300M, 1G or a number of bytes")
     return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[match[2]]
+
+
+def read_threads(text: str) -> int | str:
+    """``MIN:MAX`` in its one form, or a number where both are the same."""
+    number = whole(1, MAX_THREADS)
+    least, colon, most = text.partition(":")
+    if not colon:
+        return number(text)
+    try:
+        bounds = number(least), number(most)
+    except ValueError as error:
+        raise ValueError(f"is no MIN:MAX of threads: one of them {error}") from None
+    if bounds[0] > bounds[1]:
+        raise ValueError(f"has a MIN above its MAX: write {bounds[1]}:{bounds[0]}")
+    return bounds[0] if bounds[0] == bounds[1] else f"{bounds[0]}:{bounds[1]}"
 
 
 def read_log_size(text: str) -> int:

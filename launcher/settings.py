@@ -30,6 +30,7 @@ from launcher.readers import (
     read_owner,
     read_path,
     read_switch,
+    read_threads,
     read_workers,
     seconds,
     whole,
@@ -165,7 +166,12 @@ class Settings:
         short="-w",
         words=True,
     )
-    threads: int = option(4, whole(1, 1024), "N", "Threads of each worker.")
+    threads: int | str = option(
+        "4:64",
+        read_threads,
+        "MIN:MAX|N",
+        "Threads of each worker: as many as it needs, between these two; or exactly N.",
+    )
     name: str = option(
         "app", check_name, "NAME", "Its name in other commands, else the app's module.", short="-n"
     )
@@ -180,7 +186,13 @@ class Settings:
     )
     boot_timeout: float = option(60.0, seconds(0.1), "SECONDS", "What a worker gets to be ready.")
     queue_timeout: float = option(
-        30.0, seconds(0), "SECONDS", "Answer 503 to a connection that waited this long."
+        30.0, seconds(0), "SECONDS", "Answer 503 to a request that waited this long for a thread."
+    )
+    queue_size: int = option(
+        1024,
+        whole(1, 1_000_000),
+        "N",
+        "Requests that may wait for a thread; more are left in the listen backlog.",
     )
     keepalive: float = option(
         75.0, seconds(0), "SECONDS", "Close an idle connection after this long; 0: at once."
@@ -281,6 +293,16 @@ class Settings:
     """Whether the cluster is in the background, so its logs are in files of its folder."""
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Where each setting that is no default comes from, as its user wrote it: ``--workers``."""
+
+    @property
+    def threads_min(self) -> int:
+        """Threads that each worker always has."""
+        return int(str(self.threads).partition(":")[0])
+
+    @property
+    def threads_max(self) -> int:
+        """Threads that each worker has at most."""
+        return int(str(self.threads).rpartition(":")[2])
 
     def sized(self, workers: int | None, wanted: int, sizing: str) -> Self:
         """These, with another number of workers: as asked for (None: auto), as it is, and why."""
@@ -383,6 +405,7 @@ OPTIONS_BY_NAME = {row.name: row for row in OPTIONS}
 
 FIXED_AT_START = frozenset(
     {"name", "bind", "threads", "policy", "backlog", "queue_timeout", "rerun", "max_restarts"}
+    | {"queue_size"}
     | {"unix_socket_mode", "unix_socket_owner"}
 )
 """What the primary sets itself up with: a reload cannot change it."""

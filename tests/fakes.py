@@ -42,6 +42,7 @@ class FakeWorker(WorkerHandle):
         memory = create(threads)
         stack.callback(os.close, memory)
         row = Scoreboard(memory, threads).row(number)
+        row.living = row.capacity = threads
         super().__init__(number, number, 1, number, row, ours, 0.0)
 
     def take(self, connection: Connection) -> None:
@@ -51,7 +52,7 @@ class FakeWorker(WorkerHandle):
 
     def begin(self, connection: Connection, now: float, safe: bool = True) -> None:
         """A thread that is free begins to run the connection's request."""
-        free = next(n for n in range(self.threads) if not self.row.pad(n).started())
+        free = next(n for n in range(self.row.threads) if not self.row.pad(n).started())
         pad = self.row.pad(free)
         pad.begin(connection.serial, safe, round(now * 1e9), 0, 0, len(REQUEST), REQUEST)
 

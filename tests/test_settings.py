@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -21,7 +22,7 @@ def settings(environ: Mapping[str, str] | None = None, /, **flags: object) -> Se
 def test_without_any_source_the_defaults_apply() -> None:
     found = settings()
     assert (found.app, found.name, found.bind) == ("app:create_app()", "app", ("127.0.0.1:3000",))
-    assert (found.workers, found.threads, found.policy) == (None, 4, "round-robin")
+    assert (found.workers, found.threads, found.policy) == (None, "4:64", "round-robin")
     assert (found.graceful_timeout, found.boot_timeout, found.queue_timeout) == (30, 60, 30)
     assert (found.keepalive, found.backlog, found.max_restarts) == (75, 2048, 16)
     assert (found.preload, found.access_log, found.gunicorn_config) == (True, False, None)
@@ -267,6 +268,40 @@ def test_what_is_no_address(text: str, reason: str) -> None:
         parse_bind(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "value", "bounds"),
+    [
+        ("8", 8, (8, 8)),
+        ("4:64", "4:64", (4, 64)),
+        ("08:0016", "8:16", (8, 16)),
+        ("3:3", 3, (3, 3)),
+        ("1:1024", "1:1024", (1, 1024)),
+    ],
+)
+def test_threads(text: str, value: int | str, bounds: tuple[int, int]) -> None:
+    found = settings(threads=text)
+    assert found.threads == value
+    assert (found.threads_min, found.threads_max) == bounds
+    assert Settings.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("0", "'0' is not a whole number from 1 to 1024"),
+        ("8:4", "'8:4' has a MIN above its MAX: write 4:8"),
+        ("4:1025", "'4:1025' is no MIN:MAX of threads"),
+        ("4:", "'4:' is no MIN:MAX of threads"),
+        (":4", "':4' is no MIN:MAX of threads"),
+        ("1:2:3", "'1:2:3' is no MIN:MAX of threads"),
+        ("-1:4", "'-1:4' is no MIN:MAX of threads"),
+    ],
+)
+def test_what_is_no_number_of_threads(text: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(reason)):
+        settings(threads=text)
+
+
 def test_settings_survive_json() -> None:
     before = settings(workers="3", keepalive="2.5", bind=(":80", "fd://3"), preload=False)
     assert Settings.from_json(json.loads(json.dumps(before.to_json()))) == before
@@ -275,7 +310,8 @@ def test_settings_survive_json() -> None:
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"threads": "4"}, "threads"),
+        ({"threads": "4:2"}, "threads"),
+        ({"threads": "four"}, "threads"),
         ({"threads": True}, "threads"),
         ({"bind": "x"}, "bind"),
         ({"bind": [1]}, "bind"),

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from launcher.ipc.channel import MAX_MESSAGE
 
-_DEAL = struct.Struct("<QQQHH?BB")
+_DEAL = struct.Struct("<QQQHH?dBB")
 _DEALS_TAG = b"D"
 
 
@@ -23,8 +23,9 @@ class Deal(NamedTuple):
     ``written`` and ``consumed`` are the bytes sent and read on it so far by
     the workers that had it before. ``listener`` is the index of the listening
     socket it came in on. ``first``: before what waits already; its request was
-    running in a worker that died. ``proxied``: what a proxy had said of the client before
-    the first request, once a worker has consumed that.
+    running in a worker that died. ``since``: when its request began to wait for a
+    thread, in monotonic seconds; 0: none is known to wait. ``proxied``: what a proxy had
+    said of the client before the first request, once a worker has consumed that.
     """
 
     serial: int
@@ -33,13 +34,14 @@ class Deal(NamedTuple):
     listener: int
     port: int
     first: bool
+    since: float
     host: str
     proxied: str = ""
 
     def pack(self) -> bytes:
         """Fixed fields, the lengths of the texts, the texts."""
         host, proxied = self.host.encode(), self.proxied.encode()
-        return _DEAL.pack(*self[:6], len(host), len(proxied)) + host + proxied
+        return _DEAL.pack(*self[:7], len(host), len(proxied)) + host + proxied
 
 
 class Deals(NamedTuple):
@@ -57,14 +59,16 @@ class Deals(NamedTuple):
         deals = []
         position = 1
         while position < len(record):
-            serial, written, consumed, listener, port, first, size, more = _DEAL.unpack_from(
+            serial, written, consumed, listener, port, first, since, size, more = _DEAL.unpack_from(
                 record, position
             )
             begin = position + _DEAL.size
             end = begin + size
             position = end + more
             host, proxied = record[begin:end].decode(), record[end:position].decode()
-            deals.append(Deal(serial, written, consumed, listener, port, first, host, proxied))
+            deals.append(
+                Deal(serial, written, consumed, listener, port, first, since, host, proxied)
+            )
         return cls(deals)
 
 
@@ -165,9 +169,13 @@ class Spent(NamedTuple):
 
 
 class Returned(NamedTuple):
-    """Worker to primary: these connections are idle and no longer mine; deal them again."""
+    """Worker to primary: this connection is not mine any more; deal it again.
 
-    serials: list[int]
+    ``since``: as in `Deal`.
+    """
+
+    serial: int
+    since: float
 
 
 class Pinned(NamedTuple):

@@ -7,7 +7,8 @@ what survives a ``kill -9`` in the middle of a write: a note counts from the
 moment its ``state`` is set, which is written last and cleared first.
 
 Layout of a row in 64-bit words: the head, one busy byte per thread, the notes,
-then how long requests took: a count per thread and bucket (`BOUNDS`).
+then how long requests took: a count per thread and bucket (`BOUNDS`). There is room
+for as many threads as a worker may have; only those that ever lived are looked at.
 """
 
 from __future__ import annotations
@@ -23,8 +24,18 @@ ROWS = 1024
 
 _WORD = 8
 # The head.
-_TAKEN, _HEARTBEAT, _CONNECTIONS = range(3)
-_HEAD = 8  # words: a cache line
+(
+    _TAKEN,
+    _HEARTBEAT,
+    _CONNECTIONS,
+    _THREADS,
+    _LIVED,
+    _CAPACITY,
+    _STREAMING,
+    _STREAM_CAPACITY,
+    _WAITING,
+) = range(9)
+_HEAD = 16  # words: two cache lines
 # A note.
 _STATE, _SERIAL, _STARTED, _WRITTEN, _CONSUMED, _REQUEST, _RESPONSE, _BEGAN, _LINE = range(9)
 _THREAD = 15
@@ -39,10 +50,18 @@ LINE = (_THREAD - _LINE) * _WORD
 _pack = struct.Struct(f"=7Q{LINE}s").pack_into
 """Writes a note's fields from `_SERIAL` to `_LINE`; `_STATE` stays for last."""
 
+LENGTH_UNKNOWN = (1 << 62) - 1
+"""Response length in a note: sending has begun, the end is not known."""
+
+CLOSES = 1 << 62
+"""Flag beside the response length in a note: the connection ends with this response."""
+
 BOUNDS = [int(10_000 * (4 / 3) ** power) for power in range(63)]
 """Nanoseconds at which the next bucket of the times begins: 10 us to 9 min."""
 
 BUCKETS = len(BOUNDS) + 1
+
+_FEW = 4
 
 IDLE, RUNNING, RUNNING_SAFE = range(3)
 """States of a note. *Safe*: the request may be run again (RFC 9110 section 9.2)."""
@@ -80,7 +99,10 @@ def memory_size(threads: int) -> int:
 
 
 def create(threads: int) -> int:
-    """A descriptor of fresh memory for a scoreboard (memfd_create(2))."""
+    """A descriptor of fresh memory for a scoreboard (memfd_create(2)).
+
+    ``threads``: the most that a worker may have.
+    """
     fd = os.memfd_create("scoreboard", os.MFD_CLOEXEC)
     os.ftruncate(fd, memory_size(threads))
     return fd
@@ -107,82 +129,176 @@ class Scoreboard:
         """The row of one worker."""
         return Row(self._words, self._bytes, index * _row_words(self.threads), self.threads)
 
+    def room(self, apart: Row, streams: bool = False) -> int:
+        """How many more requests the other workers can begin. Rows of the dead have none.
+
+        ``streams``: how many more of those that may be streams.
+        """
+        field = _STREAM_CAPACITY if streams else _CAPACITY
+        size = _row_words(self.threads)
+        # One look at the same word of every row; 1,024 of them take 10 us.
+        capacities = self._words[field::size].tolist()
+        return sum(
+            max(0, capacity - self.row(index).busy())
+            for index, capacity in enumerate(capacities)
+            if capacity and index * size != apart.start
+        )
+
 
 class Row:
     """The row of one worker: the worker writes, the primary reads."""
 
-    __slots__ = ("_busy", "_busy_bytes", "_notes", "_raw", "_start", "_times", "_words", "threads")
+    __slots__ = ("_busy_bytes", "_notes", "_raw", "_times", "_words", "start", "threads")
 
     def __init__(self, words: memoryview, raw: memoryview, start: int, threads: int) -> None:
         self.threads = threads
+        """The most that the worker may have."""
+        self.start = start
         self._words = words
         self._raw = raw
-        self._start = start
-        self._busy = (start + _HEAD) * _WORD
-        self._busy_bytes = raw[self._busy : self._busy + threads]
+        busy = (start + _HEAD) * _WORD
+        self._busy_bytes = raw[busy : busy + threads]
         self._notes = start + _HEAD + _busy_words(threads)
         self._times = self._notes + threads * _NOTE
 
     def clear(self) -> None:
         """Make the row new for another worker (the primary does, before the worker starts)."""
-        first, size = self._start * _WORD, _row_words(self.threads) * _WORD
-        self._raw[first : first + size] = bytes(size)
+        lived, words = self.lived, self._words
+        for first, size in (
+            (self._notes, lived * _NOTE),
+            (self._times, lived * BUCKETS),
+            (self.start, _HEAD + _busy_words(self.threads)),
+        ):
+            words[first : first + size] = memoryview(bytes(size * _WORD)).cast("Q")
 
     @property
     def taken(self) -> int:
         """Connections the worker has received over its channel."""
-        return self._words[self._start + _TAKEN]
+        return self._words[self.start + _TAKEN]
 
     @taken.setter
     def taken(self, value: int) -> None:
-        self._words[self._start + _TAKEN] = value
+        self._words[self.start + _TAKEN] = value
 
     @property
     def heartbeat(self) -> int:
         """When the worker last said it is alive; monotonic nanoseconds."""
-        return self._words[self._start + _HEARTBEAT]
+        return self._words[self.start + _HEARTBEAT]
 
     @heartbeat.setter
     def heartbeat(self, value: int) -> None:
-        self._words[self._start + _HEARTBEAT] = value
+        self._words[self.start + _HEARTBEAT] = value
 
     @property
     def connections(self) -> int:
         """Connections the worker accepted itself (policy ``kernel``) and still has."""
-        return self._words[self._start + _CONNECTIONS]
+        return self._words[self.start + _CONNECTIONS]
 
     @connections.setter
     def connections(self, value: int) -> None:
-        self._words[self._start + _CONNECTIONS] = value
+        self._words[self.start + _CONNECTIONS] = value
+
+    @property
+    def living(self) -> int:
+        """Serving threads there are."""
+        return self._words[self.start + _THREADS]
+
+    @living.setter
+    def living(self, value: int) -> None:
+        self._words[self.start + _THREADS] = value
+
+    @property
+    def lived(self) -> int:
+        """Threads that there ever were: the notes of the others have never been written."""
+        return self._words[self.start + _LIVED]
+
+    @lived.setter
+    def lived(self, value: int) -> None:
+        self._words[self.start + _LIVED] = value
+
+    @property
+    def capacity(self) -> int:
+        """Requests it can run at once as things are; 0: it takes none (not yet, or no more)."""
+        return self._words[self.start + _CAPACITY]
+
+    @capacity.setter
+    def capacity(self, value: int) -> None:
+        self._words[self.start + _CAPACITY] = value
+
+    @property
+    def streaming(self) -> int:
+        """Of the requests that run, those that are streams."""
+        return self._words[self.start + _STREAMING]
+
+    @streaming.setter
+    def streaming(self, value: int) -> None:
+        self._words[self.start + _STREAMING] = value
+
+    @property
+    def stream_capacity(self) -> int:
+        """As `capacity`, for requests that may be streams."""
+        return self._words[self.start + _STREAM_CAPACITY]
+
+    @stream_capacity.setter
+    def stream_capacity(self, value: int) -> None:
+        self._words[self.start + _STREAM_CAPACITY] = value
+
+    @property
+    def waiting(self) -> int:
+        """Requests that have come and wait for a thread."""
+        return self._words[self.start + _WAITING]
+
+    @waiting.setter
+    def waiting(self, value: int) -> None:
+        self._words[self.start + _WAITING] = value
 
     def busy(self) -> int:
         """How many threads run a request."""
         return self._busy_bytes.tobytes().count(1)
 
+    def unanswered(self) -> int:
+        """How many threads run a request that has not been answered yet.
+
+        A thread whose response is out will be free at once. Not looked at where many
+        are busy: it would take time and change little.
+        """
+        busy = self._busy_bytes.tobytes()
+        count = busy.count(1)
+        if not 0 < count <= _FEW:
+            return count
+        responses = self._notes + _RESPONSE
+        lengths = (
+            self._words[responses + thread * _NOTE] & LENGTH_UNKNOWN
+            for thread, works in enumerate(busy)
+            if works
+        )
+        return sum(length in (0, LENGTH_UNKNOWN) for length in lengths)
+
     def all_busy_since(self) -> int:
         """When the last thread began what it runs (monotonic nanoseconds); 0: one is free."""
+        if self.busy() < self.living:
+            return 0
         words, since = self._words, 0
-        for note in range(self._notes, self._notes + self.threads * _NOTE, _NOTE):
-            if words[note + _STATE] == IDLE:
-                return 0
-            since = max(since, words[note + _BEGAN])
+        for note in range(self._notes, self._notes + self.lived * _NOTE, _NOTE):
+            if words[note + _STATE] != IDLE:
+                since = max(since, words[note + _BEGAN])
         return since
 
     def requests(self) -> int:
         """How many requests the worker has finished."""
-        return sum(self._words[self._times : self._times + self.threads * BUCKETS])
+        return sum(self._words[self._times : self._times + self.lived * BUCKETS])
 
     def running(self) -> list[Note]:
         """What the threads are running."""
-        return [note for thread in range(self.threads) if (note := self._note(thread))]
+        return [note for thread in range(self.lived) if (note := self._note(thread))]
 
     def active(self) -> list[Activity]:
         """What the threads are running, for people to look at."""
-        return [found for thread in range(self.threads) if (found := self._activity(thread))]
+        return [found for thread in range(self.lived) if (found := self._activity(thread))]
 
     def times(self) -> list[int]:
         """How many requests took how long: a count per bucket (`BOUNDS`)."""
-        counts = self._words[self._times : self._times + self.threads * BUCKETS].tolist()
+        counts = self._words[self._times : self._times + self.lived * BUCKETS].tolist()
         return [sum(counts[bucket::BUCKETS]) for bucket in range(BUCKETS)]
 
     def _activity(self, thread: int) -> Activity | None:
@@ -204,7 +320,8 @@ class Row:
         return Note(serial, safe, started, written, consumed, request, response, thread)
 
     def pad(self, thread: int) -> Notepad:
-        """Where one thread of the worker writes."""
+        """Where one thread of the worker writes; it counts as having lived from now on."""
+        self.lived = max(self.lived, thread + 1)
         first = self._notes + thread * _NOTE
         times = self._times + thread * BUCKETS
         return Notepad(self._words, self._raw, first, times, self._busy_bytes, thread)
@@ -288,9 +405,9 @@ class Notepad:
         words, first = self._words, self._first
         return words[first + _STARTED] if words[first + _STATE] != IDLE else 0
 
-    def free(self) -> None:
-        """The thread will be free at once; what is noted stays."""
-        self._busy[self.thread] = 0
+    def began(self) -> int:
+        """When the request that was begun last began; monotonic nanoseconds."""
+        return self._words[self._first + _BEGAN]
 
     def put_off(self) -> None:
         """The app has run, but the response is to be sent later: as if nothing had happened."""

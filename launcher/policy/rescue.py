@@ -12,13 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from launcher.ipc.scoreboard import Note
-
-LENGTH_UNKNOWN = (1 << 62) - 1
-"""Response length in a note: sending has begun, the end is not known."""
-
-CLOSES = 1 << 62
-"""Flag beside the response length in a note: the connection ends with this response."""
+from launcher.ipc.scoreboard import CLOSES, LENGTH_UNKNOWN, Note
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 """What tells a client to send its body (RFC 9110 section 10.1.1): a response can follow it."""

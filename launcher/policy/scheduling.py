@@ -27,15 +27,11 @@ class Candidate(Protocol):
     def connections(self) -> int:
         """Connections it has, idle ones included."""
 
-    @property
-    def threads(self) -> int:
-        """Requests it can run at once."""
-
     def load(self) -> int:
         """Requests it runs plus connections dealt to it that it has not taken yet."""
 
     def held_up(self) -> float:
-        """Seconds for which all its threads have been with their requests; 0: one is free."""
+        """Seconds for which all threads it has have been with their requests; 0: one is free."""
 
 
 Policy = Callable[[Sequence[Candidate], int, str], int]
@@ -51,11 +47,11 @@ def _next_in_ring(ring: Sequence[Candidate], after: int) -> int:
 
 
 def round_robin(ring: Sequence[Candidate], after: int, client: str) -> int:  # noqa: ARG001
-    """The next in the ring that has a free thread; when none has, the least loaded.
+    """Among those that run the fewest requests the next in the ring.
 
-    The field's ``SCHED_RR`` (Node's cluster) with one difference: a worker all
-    of whose threads are busy is passed over while another is free, and one
-    that is held up while others get on.
+    The field's ``SCHED_RR`` (Node's cluster) with one difference: a worker that is at
+    work is passed over while another is less so, and one that is held up while others
+    get on. Where none has anything to do it deals exactly in turn.
     """
     size = len(ring)
     first = _next_in_ring(ring, after)
@@ -64,7 +60,7 @@ def round_robin(ring: Sequence[Candidate], after: int, client: str) -> int:  # n
         index = (first + step) % size
         worker = ring[index]
         load = worker.load()
-        if load < worker.threads:
+        if load <= 0:
             return index
         load += _HELD_UP * int(worker.held_up() / LONG).bit_length()
         if load < least:

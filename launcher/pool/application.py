@@ -173,7 +173,7 @@ def _ours(settings: Settings, addresses: list[str]) -> dict[str, Any]:
         "bind": addresses,
         "backlog": settings.backlog,
         "workers": settings.wanted,
-        "threads": settings.threads,
+        "threads": settings.threads_max,
         "max_requests": settings.max_requests,
         "timeout": _whole_seconds(settings.timeout),
         "graceful_timeout": _whole_seconds(settings.graceful_timeout),

@@ -93,7 +93,7 @@ class Arbiter(GunicornArbiter):
         self._output = output
         self._sources = sources
         self._next_look = time.monotonic() + INTERVAL
-        self._scoreboard = Scoreboard(scoreboard, boot.settings.threads)
+        self._scoreboard = Scoreboard(scoreboard, boot.settings.threads_max)
         self._orders: deque[tuple[Spawn, socket.socket]] = deque()
         self._being_spawned: Orders | None = None
         self._hooks = Hooks(self, boot.generation)
@@ -204,6 +204,7 @@ class Arbiter(GunicornArbiter):
             slot=spawn.slot,
             generation=self._boot.generation,
             row=self._scoreboard.row(spawn.row),
+            board=self._scoreboard,
             sock=sock,
             settings=self._boot.settings,
             addresses=self._boot.addresses,

@@ -25,6 +25,9 @@ class Connection:
     kernel accounts for it (TCP). ``proxied``: what a proxy has said of the client, before
     the first request. ``rerun_at``: the consumed offset at which
     its request was run again, or -1; ``reruns``: how often that request was.
+    ``since``: when its request began to wait for a thread, 0: it does not. ``held_until``:
+    until then it is not given to one worker because another has no room. Both are
+    monotonic seconds.
     """
 
     __slots__ = (
@@ -32,6 +35,7 @@ class Connection:
         "consumed",
         "exact",
         "fd",
+        "held_until",
         "host",
         "listener",
         "pinned",
@@ -63,6 +67,7 @@ class Connection:
         self.pinned = False
         self.answered = False
         self.since = 0.0
+        self.held_until = 0.0
 
 
 class Connections:

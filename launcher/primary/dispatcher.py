@@ -1,23 +1,34 @@
-"""Deals connections to workers, and holds those that nobody can take yet."""
+"""Deals connections to workers, and holds those that no worker can take yet.
+
+A connection may be held here because there is no worker (all are being replaced), because
+the channels of all are full, or because the worker that had it gave it back and the others
+have no room just now. A request on it has a clock from when it began to wait, wherever
+that was (``Connection.since``); after ``--queue-timeout`` it is answered 503. A kept
+connection that is idle has none: it is watched for input, and ends by FIN where no
+worker will come, because an unasked 503 would be taken for the answer to its next request.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from launcher import refusals
+from launcher.descriptors import borrowed
 from launcher.policy.scheduling import Policy
 from launcher.primary.connections import Connection, Connections
 from launcher.primary.farewell import Farewell
 from launcher.primary.reactor import Reactor, Timer
 from launcher.primary.worker_handle import WorkerHandle
 
-MOST_WAITING = 1024
-"""Connections that wait in the primary; the ones after them wait in the listen backlog."""
-
 # Workers whose channels are full do not say when they have caught up.
 _RETRY = 0.1
+
+_BETWEEN = 0.1
+"""Seconds between two times that a connection is given to another worker because the one that
+had it has no room: it is not sent round in circles."""
 
 
 class Dispatcher:
@@ -30,6 +41,7 @@ class Dispatcher:
         farewell: Farewell,
         policy: Policy,
         queue_timeout: float,
+        queue_size: int,
     ) -> None:
         self.on_room: Callable[[], None] = lambda: None
         self._reactor = reactor
@@ -37,28 +49,35 @@ class Dispatcher:
         self._farewell = farewell
         self._policy = policy
         self._queue_timeout = queue_timeout
+        self._queue_size = queue_size
         self._ring: list[WorkerHandle] = []
         self._hopeless = False
         self._last_slot = -1
         self._waiting: OrderedDict[int, Connection] = OrderedDict()
         self._next_look: Timer | None = None
 
+    def __len__(self) -> int:
+        """Requests that wait for a thread, here and in the workers."""
+        here = sum(connection.since > 0 for connection in self._waiting.values())
+        return here + sum(worker.row.waiting for worker in self._ring)
+
     @property
     def full(self) -> bool:
         """Whether no more should be accepted for now."""
-        return len(self._waiting) >= MOST_WAITING
+        elsewhere = sum([worker.row.waiting for worker in self._ring])
+        return len(self._waiting) + elsewhere >= self._queue_size
 
     def serve_with(self, ring: list[WorkerHandle], hopeless: bool) -> None:
         """Deal to these workers from now on, in this order; first what has waited.
 
-        ``hopeless``: nobody will come to serve, so nobody needs to wait.
+        ``hopeless``: no worker will come, so no connection needs to wait.
         """
         self._ring = ring
         self._hopeless = hopeless
         if ring and self._waiting:
             self._deal_waiting()
         if hopeless:
-            self._refuse_waiting()
+            self._end_all()
 
     def admit_all(self, connections: Sequence[Connection]) -> None:
         """Deal what was accepted together, with one record to each worker that gets any."""
@@ -75,21 +94,40 @@ class Dispatcher:
                 for connection in theirs:
                     self.admit(connection)
 
-    def admit(self, connection: Connection, returned_by: WorkerHandle | None = None) -> None:
-        """Deal a connection, or let it wait its turn.
+    def admit(self, connection: Connection) -> None:
+        """Deal a connection, behind those that wait already, or let it wait."""
+        self._deal_waiting()
+        if self._others_come_first() or not self._deal(connection):
+            self._let_wait(connection)
 
-        ``returned_by``: who had it last has too many, or no room. It goes to another,
-        who has fewest, whatever the policy.
+    def readmit(self, connection: Connection, returned_by: WorkerHandle) -> None:
+        """Deal a connection that its worker gave back: it has too many, or no thread for this one.
+
+        It goes to another, not by policy but to one that has room for it, and not
+        back at once.
         """
-        if returned_by and self._deal_to_another(connection, returned_by):
+        now = self._reactor.clock()
+        if connection.since and len(self) > self._queue_size:
+            self._refuse(connection)
             return
-        if returned_by or self._waiting or not self._deal(connection):
-            connection.since = self._reactor.clock()
-            self._waiting[connection.serial] = connection
-            if self._hopeless:
-                self._refuse_waiting()
-            else:
-                self._look_later()
+        soon = now < connection.held_until
+        connection.held_until = now + _BETWEEN
+        if soon or not self._deal_to_another(connection, returned_by):
+            self._let_wait(connection)
+
+    def _let_wait(self, connection: Connection) -> None:
+        if not connection.since and not connection.consumed:
+            connection.since = self._reactor.clock()  # the client will ask, or has
+        self._waiting[connection.serial] = connection
+        if self._hopeless:
+            self._end_all()
+        else:
+            self._look_later()
+
+    def _others_come_first(self) -> bool:
+        """Whether connections wait that no worker can take; not just not the one that had them."""
+        now = self._reactor.clock() if self._waiting else 0.0
+        return any(connection.held_until <= now for connection in self._waiting.values())
 
     def deal_apart(
         self, connection: Connection, taken: Collection[WorkerHandle], begins: bool
@@ -101,7 +139,7 @@ class Dispatcher:
         """
         others = [worker for worker in self._ring if worker not in taken]
         for worker in sorted(others, key=WorkerHandle.load):
-            if begins and worker.load() >= worker.threads:
+            if begins and worker.room() <= 0:
                 return False
             worker.promise()
             if worker.deal((connection,)):
@@ -124,24 +162,30 @@ class Dispatcher:
         return worker
 
     def _deal_to_another(self, connection: Connection, worker: WorkerHandle) -> bool:
-        now, last = self._reactor.clock(), connection.since
-        connection.since = now
-        if now - last < _RETRY:
-            return False  # the one before had no room either: do not send it in circles
-        for other in sorted(self._ring, key=lambda worker: worker.connections):
-            if other is not worker:
-                other.promise()
-                if other.deal((connection,)):
-                    return True
+        others = [other for other in self._ring if other is not worker]
+        if connection.since:
+            others = [other for other in others if other.room() > 0]
+            others.sort(key=lambda other: (other.load(), other.connections))
+        else:
+            others.sort(key=lambda other: other.connections)
+        for other in others:
+            other.promise()
+            if other.deal((connection,)):
+                return True
         return False
 
     def _deal_waiting(self) -> None:
+        if not self._waiting:
+            return
+        now = self._reactor.clock()
         with self._room_told():
             for serial, connection in list(self._waiting.items()):
-                hung_up = self._connections.get(serial) is None
-                if not hung_up and not self._deal(connection):
-                    break
-                del self._waiting[serial]
+                if self._connections.get(serial) is None:  # the client has hung up
+                    del self._waiting[serial]
+                elif connection.held_until <= now:
+                    if not self._deal(connection):
+                        break
+                    del self._waiting[serial]
 
     def _look_later(self) -> None:
         if self._next_look is None:
@@ -150,26 +194,48 @@ class Dispatcher:
     def _look(self) -> None:
         self._next_look = None
         self._deal_waiting()
-        self._refuse_waiting(since=self._reactor.clock() - self._queue_timeout)
+        now = self._reactor.clock()
+        with self._room_told():
+            for serial, connection in list(self._waiting.items()):
+                if not connection.since and _has_input(connection.fd):
+                    connection.since = now
+                elif connection.since and now - connection.since >= self._queue_timeout:
+                    del self._waiting[serial]
+                    self._end(connection)
         if self._waiting:
             self._look_later()
 
-    def _refuse_waiting(self, since: float = float("inf")) -> None:
-        """Answer 503 to those that have waited since before ``since``."""
+    def _end_all(self) -> None:
         with self._room_told():
             while self._waiting:
-                serial, connection = next(iter(self._waiting.items()))
-                if connection.since > since:
-                    break
-                del self._waiting[serial]
-                fd = self._connections.release(connection)
-                if fd is not None:
-                    self._farewell.answer(fd, refusals.UNAVAILABLE)
+                self._end(self._waiting.popitem(last=False)[1])
+
+    def _end(self, connection: Connection) -> None:
+        """Answer 503 where there is a request, or will be; else only close."""
+        if not connection.consumed or _has_input(connection.fd):
+            self._refuse(connection)
+        else:
+            self._say_farewell(connection, b"")
+
+    def _refuse(self, connection: Connection) -> None:
+        self._say_farewell(connection, refusals.UNAVAILABLE)
+
+    def _say_farewell(self, connection: Connection, words: bytes) -> None:
+        fd = self._connections.release(connection)
+        if fd is not None:
+            self._farewell.answer(fd, words)
 
     @contextlib.contextmanager
     def _room_told(self) -> Iterator[None]:
-        """Whoever has stopped accepting because of us hears when there is room again."""
+        """An acceptor that has paused because of us hears when there is room again."""
         was_full = self.full
         yield
         if was_full and not self.full:
             self.on_room()
+
+
+def _has_input(fd: int) -> bool:
+    """Whether the client has sent something that no worker has consumed."""
+    with borrowed(fd) as sock, contextlib.suppress(OSError):
+        return bool(sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    return False

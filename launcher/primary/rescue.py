@@ -62,14 +62,17 @@ class Rescuer:
         else:
             self._inquest.open(worker, again, len(notes))
 
-    def take_back(self, worker: WorkerHandle, serials: list[int]) -> None:
-        """Deal again what a worker returned: all when it retires, some when it shares."""
+    def take_back(self, worker: WorkerHandle, serial: int, since: float) -> None:
+        """Deal a connection again that a worker returned: it retires, shares, or has no thread.
+
+        ``since``: when the request on it began to wait.
+        """
         returned_by = worker if worker.state is WorkerState.ONLINE else None
-        for serial in serials:
-            connection = worker.connections_by_serial.pop(serial, None)
-            if connection:
-                connection.worker = None
-                self._deal_again(connection, returned_by)
+        connection = worker.connections_by_serial.pop(serial, None)
+        if connection:
+            connection.worker = None
+            connection.since = since
+            self._deal_again(connection, returned_by)
 
     def cut(self, serial: int) -> None:
         """Close a connection so that the client can tell that its response is not whole."""
@@ -116,7 +119,10 @@ class Rescuer:
         # Its last worker may have died between the response and saying that it is unpinned.
         connection.pinned = connection.answered = False
         _wake_at_once(connection.fd)
-        self._dispatcher.admit(connection, returned_by)
+        if returned_by:
+            self._dispatcher.readmit(connection, returned_by)
+        else:
+            self._dispatcher.admit(connection)
 
     @staticmethod
     def _recount(connection: Connection) -> None:

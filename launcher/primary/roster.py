@@ -108,8 +108,8 @@ class Roster:
         self._addresses = addresses
         self._reactor = reactor
         self._events = events
-        self._scoreboard_fd = create(settings.threads)
-        self._scoreboard = Scoreboard(self._scoreboard_fd, settings.threads)
+        self._scoreboard_fd = create(settings.threads_max)
+        self._scoreboard = Scoreboard(self._scoreboard_fd, settings.threads_max)
         self._free_rows = list(range(ROWS - 1, -1, -1))
         self._last_id = 0
         self._last_generation = 0

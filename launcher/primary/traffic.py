@@ -52,6 +52,7 @@ class Traffic:
             self._farewell,
             POLICIES.get(settings.policy, POLICIES["round-robin"]),
             settings.queue_timeout,
+            settings.queue_size,
         )
         self._room = Room(reactor, self._connections, descriptors)
         self._acceptor = Acceptor(
@@ -84,6 +85,11 @@ class Traffic:
     def __len__(self) -> int:
         """Connections that are kept here."""
         return len(self._connections)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a thread, here and in the workers."""
+        return len(self._dispatcher)
 
     @property
     def taking_leave(self) -> bool:
@@ -151,8 +157,8 @@ class Traffic:
     def heard(self, worker: WorkerHandle, message: ConnectionMessage) -> None:
         """A worker returns connections, or says which of them cannot travel."""
         match message:
-            case Returned(serials):
-                self._rescuer.take_back(worker, serials)
+            case Returned(serial, since):
+                self._rescuer.take_back(worker, serial, since)
             case Pinned(serial, answered):
                 self._connections.pin(serial, pinned=True, answered=answered)
             case Unpinned(serial):

@@ -95,17 +95,19 @@ class WorkerHandle:
         """Connections it has, idle ones included."""
         return len(self.connections_by_serial) + self.row.connections
 
-    @property
-    def threads(self) -> int:
-        """Requests it can run at once."""
-        return self.row.threads
-
     def load(self) -> int:
-        """Requests it runs plus connections dealt to it that it has not taken yet."""
-        return self.row.busy() + self._promised - self.row.taken
+        """Requests it has to answer plus connections dealt to it that it has not taken yet."""
+        return self.row.unanswered() + self._promised - self.row.taken
+
+    def room(self) -> int:
+        """How many requests more it can run at once, as things are."""
+        return self.row.capacity - self.load()
 
     def held_up(self) -> float:
-        """Seconds for which all its threads have been with their requests; 0: one is free."""
+        """Seconds for which all threads that it has have been with their requests; 0: one is free.
+
+        One that starts more threads as it needs them always has one that is free.
+        """
         since = self.row.all_busy_since()
         return (time.monotonic_ns() - since) * 1e-9 if since else 0.0
 
@@ -157,6 +159,7 @@ class WorkerHandle:
                 connection.listener,
                 connection.port,
                 connection.consumed == connection.rerun_at,
+                connection.since,
                 connection.host,
                 connection.proxied,
             )
@@ -166,13 +169,14 @@ class WorkerHandle:
             return False
         for connection in connections:
             connection.worker = self
+            connection.since = 0.0
             self.connections_by_serial[connection.serial] = connection
         return True
 
     def ask(self, fd: int) -> None:
         """Hand over a socket of ours that a request is sent on, to see whether it is well."""
         self.promise()
-        deal = Deal(_NO_SERIAL, 0, 0, 0, 0, False, "127.0.0.1", _NO_PROXY)
+        deal = Deal(_NO_SERIAL, 0, 0, 0, 0, False, 0.0, "127.0.0.1", _NO_PROXY)
         self._hand_over([deal], (fd,))
 
     def _hand_over(self, deals: list[Deal], descriptors: Sequence[int]) -> bool:
@@ -231,6 +235,7 @@ class WorkerHandle:
         """
         self.signal(signal.SIGKILL)
         self.state = advance(self.state, WorkerState.GONE)
+        self.row.capacity = 0  # which it can say no more
         if self.deadline:
             self.deadline.cancel()
         self.channel.shut()

@@ -168,6 +168,11 @@ class Connection:
             self.port_text = str(self.port)
 
     @property
+    def travels(self) -> bool:
+        """Whether another worker can go on with it."""
+        return self.kept and not self.pinned
+
+    @property
     def taken_over(self) -> bool:
         """Whether the app talks another protocol on it, for as long as it likes."""
         lent = self.lent

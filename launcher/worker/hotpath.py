@@ -26,7 +26,8 @@ from gunicorn.http.wsgi import HEADER_VALUE_RE, FileWrapper, base_environ
 from gunicorn.util import http_date, is_hoppish, unquote_to_wsgi_str
 
 from launcher import current_worker
-from launcher.policy.rescue import CLOSES
+from launcher.ipc.scoreboard import CLOSES
+from launcher.policy.waiting import Forecast, Route
 from launcher.worker import forked
 from launcher.worker.closing import Closing
 from launcher.worker.connection import Broken
@@ -76,25 +77,32 @@ _Head = tuple[bytes, int]
 class PlainHead:
     """What the head of a plain request comes to."""
 
-    __slots__ = ("closes", "environ", "method", "path", "safe")
+    __slots__ = ("closes", "environ", "method", "path", "route", "safe")
 
-    def __init__(self, environ: dict[str, Any]) -> None:
+    def __init__(self, environ: dict[str, Any], route: Route) -> None:
         self.environ = environ
         """Of every request with this head, but for what differs between connections."""
         self.method: str = environ["REQUEST_METHOD"]
         self.path: str = environ["PATH_INFO"]
         self.safe = self.method in SAFE_METHODS
         self.closes = environ.get("HTTP_CONNECTION", "").lower() == "close"
+        self.route = route
 
 
 class HotPath:
     """What a worker has prepared for plain requests."""
 
     def __init__(
-        self, worker: Worker, exchange: Exchange, multithread: bool, closing: Closing
+        self,
+        worker: Worker,
+        exchange: Exchange,
+        multithread: bool,
+        closing: Closing,
+        forecast: Forecast,
     ) -> None:
         self.closing = closing
         self.unread = exchange.unread
+        self._forecast = forecast
         self._cfg = worker.cfg
         self._exchange = exchange
         self._app: Callable[..., Iterable[bytes]] = worker.wsgi
@@ -241,7 +249,8 @@ class HotPath:
             environ[field[0]] = field[1]
         if "HTTP_HOST" not in environ:
             return None
-        head = PlainHead(environ)
+        route = self._forecast.route(environ["REQUEST_METHOD"], environ["PATH_INFO"])
+        head = PlainHead(environ, route)
         _remember(self._heads[listener], data, head, len(data), most=MOST_HEADS)
         return head
 

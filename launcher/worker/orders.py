@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from launcher.ipc.scoreboard import Row
+from launcher.ipc.scoreboard import Row, Scoreboard
 from launcher.logs.streams import Output
 from launcher.settings import Settings
 
@@ -19,6 +19,8 @@ class Orders:
     slot: int
     generation: int
     row: Row
+    board: Scoreboard
+    """The rows of all workers; the others' are only looked at."""
     sock: socket.socket
     settings: Settings
     addresses: list[str]

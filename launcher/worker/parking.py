@@ -40,6 +40,8 @@ class Parking:
         self._epoll = select.epoll()
         self._nudge = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll.register(self._nudge, select.EPOLLIN | select.EPOLLET)
+        self._look = select.poll()
+        self._look.register(self._epoll.fileno(), select.POLLIN)
 
     def watch(self, fd: int, events: int) -> None:
         """Have events of something reported that is no connection."""
@@ -55,6 +57,19 @@ class Parking:
         events = self._epoll.poll(-1, _BATCH)
         self.ready.extend(events)
         return events
+
+    @property
+    def fd(self) -> int:
+        """Readable while there are events (epoll(7), "Q3")."""
+        return self._epoll.fileno()
+
+    def has_events(self) -> bool:
+        """Whether something is `ready`, or can be taken from the epoll now."""
+        return bool(self.ready) or bool(self._look.poll(0))
+
+    def take(self) -> list[tuple[int, int]]:
+        """The events that there are, without waiting; the caller's to deal with."""
+        return self._epoll.poll(0, _BATCH)
 
     def nudge(self) -> None:
         """Have whoever waits look at what is `ready`."""

@@ -22,8 +22,9 @@ from launcher.pool import APP_FAILED, WORKER_FAILED
 from launcher.pool.load_error import LoadError
 from launcher.worker import forked
 from launcher.worker.budget import counted
-from launcher.worker.crew import Crew
 from launcher.worker.orders import Orders
+from launcher.worker.threads.crew import Crew
+from launcher.worker.threads.desk import CADENCE
 
 _TICK = 0.5
 
@@ -156,13 +157,20 @@ class Worker(GunicornWorker):
         self.tell(Ready())
         waiting = select.poll()
         waiting.register(self.PIPE[0], select.POLLIN)
+        next_round = 0.0
         while not (crew.retiring and crew.finished()):
-            if waiting.poll(self._patience(crew) * 1000):
+            waiting.register(crew.events_fd, select.POLLIN if crew.desk.open else 0)
+            woken = any(fd == self.PIPE[0] for fd, _ in waiting.poll(self._patience(crew) * 1000))
+            if woken:
                 os.read(self.PIPE[0], 4096)
             now = time.monotonic()
+            crew.sit_at_the_desk(now)
+            if not (woken or crew.retiring) and now < next_round:
+                continue
+            next_round = now + _TICK
             self.orders.row.heartbeat = int(now * 1e9)
             self.orders.output.look_after()
-            crew.expire(now)
+            crew.go_round(now)
             overdue = crew.end_overdue(time.monotonic_ns())
             if overdue and not crew.retiring:
                 self.tell(Retiring(overdue, "timeout"))
@@ -176,9 +184,10 @@ class Worker(GunicornWorker):
 
     def _patience(self, crew: Crew) -> float:
         """Seconds until there is something to do, should nobody say so."""
+        tick = CADENCE if crew.desk.open or len(crew.desk) else _TICK
         if not crew.retiring:
-            return _TICK
-        return min(_TICK, max(0.0, crew.soonest() - time.monotonic()))
+            return tick
+        return min(tick, max(0.0, crew.soonest() - time.monotonic()))
 
     def _abort(self) -> None:
         """The hook for a worker with a request whose time is up, as gunicorn's master has it."""

@@ -19,8 +19,7 @@ from gunicorn.http.errors import InvalidResponseHeader
 from gunicorn.http.wsgi import FileWrapper
 from gunicorn.http.wsgi import Response as GunicornResponse
 
-from launcher.ipc.scoreboard import Notepad
-from launcher.policy.rescue import CLOSES, LENGTH_UNKNOWN
+from launcher.ipc.scoreboard import CLOSES, LENGTH_UNKNOWN, Notepad
 from launcher.worker import forked
 from launcher.worker.closing import Closing
 from launcher.worker.connection import Broken, Connection

@@ -13,15 +13,16 @@ import sys
 import time
 import traceback
 from heapq import nsmallest
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from gunicorn.http.errors import NoMoreData, ParseException
 
 from launcher import refusals
 from launcher.ipc.messages import Cut, Pinned, Proxied, Returned, Unpinned
-from launcher.ipc.scoreboard import Notepad
+from launcher.ipc.scoreboard import CLOSES, Notepad
 from launcher.policy.patience import Patience
-from launcher.policy.rescue import CLOSES, CONTINUE
+from launcher.policy.rescue import CONTINUE
+from launcher.policy.waiting import CAREFUL, HAND_OVER, MEASURE, WORTH, Forecast, Route
 from launcher.worker import proxied
 from launcher.worker import request as requests
 from launcher.worker.body import Incoming
@@ -35,6 +36,9 @@ from launcher.worker.parking import AT_ONCE, READABLE, WRITABLE, Parking
 from launcher.worker.request import IN_KERNEL, Arrived, NeedMore
 from launcher.worker.response import dated
 from launcher.worker.secure import SecureConnection
+from launcher.worker.threads.desk import RESERVE, RESERVE_FROM, Desk
+from launcher.worker.threads.leadership import Leadership
+from launcher.worker.threads.seat import Running, Seat
 from launcher.worker.unread import Unread
 from launcher.worker.uploads import EARLY, Uploads
 
@@ -59,20 +63,22 @@ _PULLS = 16
 """Of what is only dropped, this much at once; then others get their turn."""
 
 
-Running = tuple[Connection, int, Any]
-"""What a thread runs: the connection, the request's bytes that are still in the
-kernel, and what has its ``method`` and ``path``."""
-
-
 class Service:
     """Serves the connections of one worker, in whatever thread has claimed them."""
 
     patience: ClassVar[Patience] = Patience()
 
-    def __init__(self, worker: Worker, parking: Parking, tls: ssl.SSLContext | None) -> None:
+    desk: Desk
+
+    def __init__(
+        self,
+        worker: Worker,
+        parking: Parking,
+        tls: ssl.SSLContext | None,
+        seats: list[Seat],
+        lead: Leadership,
+    ) -> None:
         settings = worker.orders.settings
-        self.running: list[Running | None] = [None] * settings.threads
-        """By thread."""
         self.closing = Closing()
         self.paused = False
         """Whether requests are left to other workers, as far as they can travel there."""
@@ -89,24 +95,27 @@ class Service:
         self._parking = parking
         self._parked = parking.parked
         self._ready = parking.ready
-        closing, several = self.closing, settings.threads > 1
+        self._seats = seats
+        self._lead = lead
+        self._resting = lead.resting
+        self._forecast = Forecast()
+        self._sticky = settings.policy == "sticky"
+        closing, most = self.closing, settings.threads_max
         self._unread = Unread(
-            settings.threads,
+            most,
             self.patience,
             worker.log.warning,
             self._claim_reader,
             self.attend,
             self._cut,
         )
-        self._exchange = Exchange(
-            worker, worker.orders.addresses, settings.threads, closing, self._unread
-        )
+        self._exchange = Exchange(worker, worker.orders.addresses, most, closing, self._unread)
         self._hot: HotPath | None = None
         if HotPath.available(worker):
-            self._hot = HotPath(worker, self._exchange, several, closing)
+            self._hot = HotPath(worker, self._exchange, most > 1, closing, self._forecast)
         # With one thread nobody could send them while the next request takes its time.
-        self._outbox = Outbox(settings.rerun and settings.threads > 1)
-        self._uploads = Uploads(settings.limit_request_body, len(self.running), worker.log.warning)
+        self._outbox = Outbox(settings.rerun and most > 1)
+        self._uploads = Uploads(settings.limit_request_body, most, worker.log.warning)
         self._to_share = 0
         """Idle connections that are yet to be returned."""
 
@@ -229,7 +238,7 @@ class Service:
         conn, size, request = running
         method, path = request.method, request.path
         conn.abandoned = True
-        if self.running[pad.thread] is not running:
+        if self._seats[pad.thread].running is not running:
             conn.abandoned = False
             return None
         line = f"{method} {path} took longer than {self._timeout:g} s"
@@ -268,7 +277,7 @@ class Service:
     # A request that stays in the kernel until it is answered
 
     def _on_request(self, conn: Connection, events: int, pad: Notepad) -> None:
-        if self.paused and conn.kept and not conn.pinned:
+        if self.paused and conn.travels:
             self._give_back(conn)
             return
         ahead = conn.seen_ahead()
@@ -445,14 +454,17 @@ class Service:
             conn.drop(arrived.size)
             conn.lend()
             pulled = True
-        if self._outbox:
-            self.send_held(pad)  # this one may take its time
+        request = arrived.request
+        route = self._forecast.route(request.method, request.path)
+        if not pulled and route.plan & CAREFUL and self._put_aside(conn):
+            return
+        in_lead, measured = self._prepare(route.plan, pad)
         size = 0 if pulled else arrived.size
         safe = not pulled and is_safe(arrived)
-        index = pad.thread
-        self.running[index] = conn, size, arrived.request
+        seat = self._seats[pad.thread]
+        seat.running = conn, size, request
         now = time.monotonic_ns()
-        line = f"{arrived.request.method} {arrived.request.path}".encode("latin-1", "replace")
+        line = f"{request.method} {request.path}".encode("latin-1", "replace")
         pad.begin(conn.serial, safe, now, conn.written, conn.consumed, size, line)
         self._introduce(conn, arrived)
         try:
@@ -465,27 +477,36 @@ class Service:
             elif conn.pinned:
                 self._unpin(conn)
         finally:
-            pad.end(time.monotonic_ns() - now)
-            self.running[index] = None
-        self._served(conn, again, more or not arrived.request.should_close())
+            took = time.monotonic_ns() - now
+            self._learn(route, seat, took, in_lead, measured)
+            pad.end(took)
+            seat.running = None
+        self._served(conn, again, more or not request.should_close())
 
-    def _serve_plain(
+    def _serve_plain(  # noqa: C901  # the hot path in one piece
         self, conn: Connection, data: bytes, head: PlainHead, pad: Notepad, ended: bool
     ) -> None:
         """As `_serve`, for a request that is nothing but its head. ``ended``: so is the client."""
         assert self._hot
-        size, safe, outbox = len(data), head.safe, self._outbox
-        hold = (
-            safe
-            and outbox.open
-            and bool(self._ready)
-            and not self.retiring
-            and self.running.count(None) > 1  # another can send it while the next takes its time
-        )
-        if not hold and outbox:
-            self.send_held(pad)  # this one may take its time
+        size, safe, outbox, route = len(data), head.safe, self._outbox, head.route
+        hold = in_lead = measured = False
+        if plan := route.plan:
+            if plan & CAREFUL and self._put_aside(conn):
+                return
+            in_lead, measured = self._prepare(plan, pad)
+        else:
+            hold = (
+                safe
+                and outbox.open
+                and bool(self._ready)
+                and not self.retiring
+                and bool(self._resting)  # another can send it while the next takes its time
+            )
+            if not hold and outbox:
+                self.send_held(pad)  # this one may take its time
+        seat = self._seats[pad.thread]
         now = time.monotonic_ns()
-        self.running[pad.thread] = conn, size, head
+        seat.running = conn, size, head
         pad.begin(conn.serial, safe, now, conn.written, conn.consumed, size, data)
         try:
             again = self._hot.run(data, head, conn, pad, now, not self._keepalive, hold)
@@ -495,19 +516,115 @@ class Service:
                     self._pin(conn, answered=True)
         finally:
             took = time.monotonic_ns() - now
+            if plan or took > WORTH:
+                self._learn(route, seat, took, in_lead, measured)
+            else:
+                route.quick += 1
             if took > QUICK or not outbox.open:
                 outbox.saw(took)
             if conn.held:
                 pad.put_off()
             else:
                 pad.end(took)
-            self.running[pad.thread] = None
+            seat.running = None
         more = again or not head.closes
         if not conn.held:
             self._served_plain(conn, again, ended, more, now + took)
             return
         if outbox.hold((conn, data, conn.held, again, ended, more, took)):
             self.send_held(pad)
+
+    def _prepare(self, plan: int, pad: Notepad) -> tuple[bool, bool]:
+        """Do what `Route.plan` says before a request.
+
+        Whether this thread keeps the lead meanwhile, and whether the request is measured.
+        """
+        if self._outbox:
+            self.send_held(pad)  # the request may take its time
+        seat = self._seats[pad.thread]
+        in_lead = self._lead.leads(seat)
+        if plan & HAND_OVER and in_lead:
+            self._lead.give_up()
+            in_lead = False
+        measured = plan & MEASURE != 0
+        if measured:
+            seat.begin_measuring()
+        return in_lead, measured
+
+    def _learn(self, route: Route, seat: Seat, took: int, in_lead: bool, measured: bool) -> None:
+        in_lead = in_lead and self._lead.leads(seat)  # the watcher may have taken it away
+        if measured and took > WORTH:
+            waited, sure = seat.waited(took, WORTH)
+            route.ended(took, waited, in_lead, sure)
+        else:
+            route.ended(took, None, in_lead)
+
+    def _put_aside(self, conn: Connection) -> bool:
+        """Have a request that may be a stream wait, when only the reserve is left for it."""
+        row = self._row
+        if row.threads < RESERVE_FROM or row.busy() < row.threads - RESERVE:
+            return False
+        self.desk.put(conn, time.monotonic(), aside=True)
+        self._parked[conn.fd] = conn
+        self._worker.wake()
+        return True
+
+    # What the desk and the watcher ask for
+
+    @property
+    def may_give_back(self) -> bool:
+        """Whether a request that waits may go to another worker."""
+        return not (self.final or self._sticky)
+
+    @property
+    def must_give_back(self) -> bool:
+        """Whether what can travel is to go to other workers, whether they have room or not."""
+        return self.paused or (self.retiring and not self.final)
+
+    def give_back(self, conn: Connection, since: float) -> None:
+        """Give a claimed connection back to the primary; its request has waited since then."""
+        self._release(conn)
+        self._worker.tell(Returned(conn.serial, since))
+
+    def refuse_late(self, conn: Connection) -> None:
+        """The request on a claimed connection has waited for a thread for too long."""
+        try:
+            if conn.phase is not Phase.BODY and conn.peek(1) is None:
+                self._park(conn, READABLE)
+                return
+            self._pin(conn, answered=True)
+            conn.send(dated(refusals.UNAVAILABLE))
+            self._linger(conn)
+        except Broken:
+            self._cut(conn)
+
+    def go_on(self, conn: Connection) -> None:
+        """Do what a claimed connection needs no request run for."""
+        try:
+            if conn.phase is Phase.FLUSH:
+                self._on_writable(conn)
+            else:
+                self._on_lingering(conn)
+        except Broken:
+            self._cut(conn)
+
+    def held_up(self, seat: Seat) -> None:
+        """A leader was held up by a request that waits."""
+        if running := seat.running:
+            request = running[2]
+            self._forecast.route(request.method, request.path).held_up()
+
+    def expected_to_wait(self, seat: Seat) -> bool:
+        """Whether what the thread of this seat runs is expected to wait."""
+        if running := seat.running:
+            request = running[2]
+            return self._forecast.route(request.method, request.path).waits
+        return False
+
+    def streams(self, running: Running) -> None:
+        """A request has turned out to be a stream."""
+        request = running[2]
+        self._forecast.route(request.method, request.path).streamed()
 
     def send_held(self, pad: Notepad) -> None:
         """Send the responses that wait in the outbox."""
@@ -700,8 +817,7 @@ class Service:
 
     def _give_back(self, conn: Connection) -> None:
         self._to_share = max(0, self._to_share - 1)
-        self._release(conn)
-        self._worker.tell(Returned([conn.serial]))
+        self.give_back(conn, self.desk.since(conn))
 
     def _cut(self, conn: Connection) -> None:
         if conn.abandoned:

@@ -16,7 +16,7 @@ import pytest
 
 from launcher.descriptors import raise_limit
 from launcher.home import Home
-from launcher.primary.dispatcher import MOST_WAITING
+from launcher.settings import Settings
 from tests.cluster.tools import Request, get
 from tests.faults.tools import control, pids
 from tests.support import APPS, Cluster, StartCluster, alive, children, eventually, pool_of
@@ -179,7 +179,7 @@ def test_it_accepts_again_when_all_that_could_wait_was_refused(
     gate.unlink()
     kill_workers(cluster)
     with ExitStack() as stack:
-        waiting = [stack.enter_context(Request(address)) for _ in range(MOST_WAITING + 50)]
+        waiting = [stack.enter_context(Request(address)) for _ in range(Settings().queue_size + 50)]
         assert {request.reply().status for request in waiting} == {503}
         gate.touch()
         cluster.ready()

@@ -46,7 +46,8 @@ def counts(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def cluster(start_cluster: StartCluster, counts: Path) -> Cluster:
-    cluster = start_cluster("faulty:app", "-w", "2", COUNT_FILE=str(counts))
+    threads = ("--threads", str(THREADS))
+    cluster = start_cluster("faulty:app", "-w", "2", *threads, COUNT_FILE=str(counts))
     return cluster.ready()
 
 
@@ -104,7 +105,8 @@ def test_on_a_unix_socket_posts_never_run_twice(
 ) -> None:
     """There the kernel keeps no books: what ran is refused or cut, and nothing else is."""
     path = str(tmp_path / "s")
-    cluster = start_cluster("echo:app", "-w", "2", "-b", f"unix:{path}", COUNT_FILE=str(counts))
+    where = ("-b", f"unix:{path}", "--threads", str(THREADS))
+    cluster = start_cluster("echo:app", "-w", "2", *where, COUNT_FILE=str(counts))
     accept = frozenset({200, 502})
     cluster.ready()
     with Load(path, keep_alive=32, one_shot=8, post_every=2, accept=accept, path=BUSY) as load:
@@ -164,19 +166,19 @@ def test_other_ends_of_a_worker_lose_nothing_either(
 def test_a_stopped_worker_s_connections_are_answered_by_others(
     start_cluster: StartCluster, policy: str
 ) -> None:
-    # With round-robin every other connection is the stopped worker's, as long as it has threads.
-    sent = 20 if policy == "sticky" else 40
+    # With round-robin the stopped worker gets no more once it has not taken what it was dealt.
+    least = 20 if policy == "sticky" else 1
     cluster = start_cluster("echo:app", "-w", "2", "--threads", "32", "--policy", policy).ready()
     address = cluster.address
     stopped = worker_of(get(address))
     pid = next(worker["pid"] for worker in cluster.workers() if worker["id"] == stopped)
     freeze(pid)
     with ExitStack() as stack:
-        wires = [stack.enter_context(Wire(address)).get("/echo/x") for _ in range(sent)]
-        eventually(lambda: _connections(cluster, stopped) == 20)
+        wires = [stack.enter_context(Wire(address)).get("/echo/x") for _ in range(20)]
+        eventually(lambda: _connections(cluster, stopped) >= least)
         os.kill(pid, signal.SIGKILL)
         ids = [worker_of(wire.reply()) for wire in wires]
-    assert len(ids) == sent
+    assert len(ids) == 20
     assert stopped not in ids
 
 

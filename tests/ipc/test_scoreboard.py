@@ -73,6 +73,7 @@ def test_a_note_names_its_thread(board: Scoreboard) -> None:
 
 def test_all_busy_since_means_every_thread(board: Scoreboard) -> None:
     row = board.row(0)
+    row.living = 4
     for thread in range(4):
         assert row.all_busy_since() == 0
         begin(row, thread, now=400 - 100 * thread)
@@ -164,14 +165,6 @@ def test_a_part_that_is_out_begins_the_time_anew_but_not_the_request(board: Scor
     pad.progressed(999)
     assert pad.started() == row.running()[0].started == 999
     assert row.active()[0].began == 111
-
-
-def test_a_thread_that_says_it_is_free_keeps_its_note(board: Scoreboard) -> None:
-    row = board.row(0)
-    begin(row)
-    row.pad(0).free()
-    assert row.busy() == 0
-    assert row.running() == [AS_NOTED]
 
 
 def test_threads_do_not_touch_each_others_notes(board: Scoreboard) -> None:

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.ipc.scoreboard import Note
-from launcher.policy.rescue import (
-    CLOSES,
-    CONTINUE,
-    LENGTH_UNKNOWN,
-    Action,
-    Figures,
-    Verdict,
-    judge,
-)
+from launcher.ipc.scoreboard import CLOSES, LENGTH_UNKNOWN, Note
+from launcher.policy.rescue import CONTINUE, Action, Figures, Verdict, judge
 
 REQUEST = 80
 """Bytes of the running request, the second on its connection."""

@@ -18,7 +18,6 @@ class Worker:
     slot: int
     running: int = 0
     connections: int = 0
-    threads: int = 4
     busy: float = 0.0
 
     def held_up(self) -> float:
@@ -87,31 +86,27 @@ def test_a_slot_that_goes_and_comes_back_costs_nobody_a_turn() -> None:
     assert [cluster.deal(), cluster.deal(), cluster.deal()] == [0, 1, 2]
 
 
-def test_a_worker_without_a_free_thread_is_passed_over() -> None:
-    cluster = Cluster(round_robin, Worker(0), Worker(1, running=4), Worker(2))
+@pytest.mark.parametrize("running", [1, 4, 64])
+def test_a_worker_that_is_at_work_is_passed_over_while_another_is_not(running: int) -> None:
+    cluster = Cluster(round_robin, Worker(0), Worker(1, running=running), Worker(2))
     assert [cluster.deal() for _ in range(4)] == [0, 2, 0, 2]
 
 
-def test_a_worker_with_one_free_thread_is_not() -> None:
-    cluster = Cluster(round_robin, Worker(0), Worker(1, running=3), Worker(2))
-    assert [cluster.deal() for _ in range(4)] == [0, 1, 2, 0]
-
-
-def test_when_none_is_free_the_least_loaded_gets_it_and_equals_take_turns() -> None:
+def test_when_all_are_at_work_the_least_loaded_gets_it_and_equals_take_turns() -> None:
     workers = Worker(0, running=9), Worker(1, running=5), Worker(2, running=5)
     cluster = Cluster(round_robin, *workers)
     assert [cluster.deal() for _ in range(4)] == [1, 2, 1, 2]
 
 
-def test_threads_fill_up_in_turns_and_then_queues_do() -> None:
-    cluster = Cluster(round_robin, Worker(0, threads=1), Worker(1, threads=2))
-    assert [cluster.deal_work() for _ in range(7)] == [0, 1, 1, 0, 1, 0, 1]
-    assert [worker.running for worker in cluster.ring] == [3, 4]
+def test_work_is_dealt_in_turns() -> None:
+    cluster = Cluster(round_robin, Worker(0, running=2), Worker(1))
+    assert [cluster.deal_work() for _ in range(6)] == [1, 1, 0, 1, 0, 1]
+    assert [worker.running for worker in cluster.ring] == [4, 4]
 
 
 def one_held_up(busy: float, other: float = 0.0) -> Cluster:
     """Of two workers of one thread the first has been with a request for so many seconds."""
-    stuck, getting_on = Worker(0, running=1, threads=1, busy=busy), Worker(1, threads=1, busy=other)
+    stuck, getting_on = Worker(0, running=1, busy=busy), Worker(1, busy=other)
     return Cluster(round_robin, stuck, getting_on)
 
 

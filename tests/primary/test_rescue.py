@@ -28,7 +28,7 @@ class Rescue:
         connections = Connections(self.reactor, 10)
         self.connection = connections.add(self.ours.detach(), 0, "127.0.0.1", 5, exact=True)
         nobody: Any = None
-        dispatcher: Any = SimpleNamespace(admit=lambda connection, _: self.dealt.append(connection))
+        dispatcher: Any = SimpleNamespace(admit=self.dealt.append)
         inquest: Any = SimpleNamespace(open=lambda *_: None)
         self._rescuer = Rescuer(connections, nobody, dispatcher, inquest, True, lambda: 0.0)
 

@@ -17,7 +17,7 @@ from launcher.ipc.channel import Channel
 from launcher.ipc.messages import Deal, Deals, Message, Returned, encode
 from launcher.ipc.scoreboard import Scoreboard, create
 from launcher.settings import Settings
-from launcher.worker.crew import Crew
+from launcher.worker.threads.crew import Crew
 from tests.support import eventually
 
 DEADLINE = 10.0
@@ -38,8 +38,10 @@ class Company:
         self._kept: list[socket.socket] = []
         self.channel, sock = Channel.pair()
         settings = Settings(threads=THREADS, timeout=1)
-        row = Scoreboard(create(THREADS), THREADS).row(0)
-        orders = SimpleNamespace(settings=settings, row=row, addresses=["127.0.0.1:80"])
+        board = Scoreboard(create(THREADS), THREADS)
+        orders = SimpleNamespace(
+            settings=settings, board=board, row=board.row(0), addresses=["127.0.0.1:80"]
+        )
         cfg = new_config()
         worker: Any = SimpleNamespace(
             orders=orders,
@@ -75,7 +77,7 @@ class Company:
         ours, _ = listener.accept()
         listener.close()
         client.sendall(request)
-        deal = Deal(serial, 0, 0, 0, 5, False, "127.0.0.1")
+        deal = Deal(serial, 0, 0, 0, 5, False, 0.0, "127.0.0.1")
         assert self.channel.send(encode(Deals([deal])), [ours.fileno()])
         self._kept.append(ours)  # as the primary does
         return client
@@ -108,9 +110,9 @@ def test_who_has_finished_gives_back_what_it_is_dealt_still(company: Company) ->
         assert answered(client)
         company.crew.retire(final=False)
         eventually(company.crew.finished)
-        assert company.said == [Returned([1])]
+        assert company.said == [Returned(1, 0.0)]
     with company.deal(2) as client:
-        eventually(lambda: company.said[1:] == [Returned([2])])
+        eventually(lambda: company.said[1:] == [Returned(2, 0.0)])
         assert company.crew.finished()
         client.setblocking(False)
         with pytest.raises(BlockingIOError):
@@ -139,12 +141,13 @@ def test_what_goes_on_behind_its_response_is_ended_all_the_same(company: Company
 
 
 def test_a_request_is_not_given_up_once_it_has_ended(company: Company) -> None:
-    service, pad = company.crew._service, company.crew._pads[0]
+    service, pad = company.crew._service, company.crew._seats[0].pad
     ran: list[Any] = []
-    company.closing = lambda: ran.extend(service.running)
+    seats = company.crew._seats
+    company.closing = lambda: ran.extend(seat.running for seat in seats)
     with company.deal(1) as client:
         assert answered(client)
-        eventually(lambda: service.running == [None] * THREADS)
+        eventually(lambda: not any(seat.running for seat in seats))
         (running,) = filter(None, ran)
         assert service.abandon(running, pad, 0) is None
         client.sendall(REQUEST)

@@ -1,4 +1,4 @@
-"""One thread serves until it is held up; then another does, and nothing is forgotten."""
+"""One thread serves until it gives up the lead or loses it; then another does."""
 
 from __future__ import annotations
 
@@ -6,63 +6,131 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
-from launcher.worker.leadership import Leadership, Term
+from launcher.policy.growth import Growth
+from launcher.worker.threads.leadership import Leadership, Term
+from launcher.worker.threads.seat import Seat
+from launcher.worker.threads.watcher import Watcher
+from tests.support import eventually
 
 DEADLINE = 10.0
 
 
-class Troupe:
-    """Threads that serve jobs under one leadership, as the crew serves events."""
+class Pad:
+    """What a seat needs of a notepad."""
 
-    def __init__(self, size: int) -> None:
+    def sign(self, thread: int) -> None:
+        """Nothing is read of it here."""
+
+    def began(self) -> int:
+        return 0
+
+
+class Jobs:
+    """What has come and is ready; stands in for the parking."""
+
+    def __init__(self) -> None:
+        self.waiting: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+
+    def has_events(self) -> bool:
+        return not self.waiting.empty()
+
+
+class Troupe:
+    """Threads that serve jobs under one leadership and a watcher, as the crew serves events."""
+
+    def __init__(self, size: int, most: int = 0) -> None:
         self.lead = Leadership()
-        self.jobs: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
-        self._threads = [threading.Thread(target=self._work) for _ in range(size)]
+        self.jobs = Jobs()
+        self.seats: list[Seat] = []
+        self.held_up: list[Seat] = []
+        self.opened = threading.Event()
+        self._closed = False
+        self._threads: list[threading.Thread] = []
+        self._size = size
+        anything: Any = self.jobs
+        self.watcher = Watcher(
+            self.lead,
+            anything,
+            self.seats,
+            Growth(size, most or size),
+            start_thread=self.start_thread,
+            held_up=self.held_up.append,
+            expected_to_wait=lambda seat: True,
+            open_desk=self.opened.set,
+            has_held=lambda: False,
+        )
 
     def __enter__(self) -> Troupe:
-        for thread in self._threads:
-            thread.start()
+        for _ in range(self._size):
+            self.start_thread()
+        self.watcher.start()
+        eventually(lambda: len(self.lead.resting) == self._size - 1)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.jobs.put(None)
+        self._closed = True
+        for _none in self._threads:
+            self.jobs.waiting.put(None)
+        while resting := self.lead.resting:
+            self.lead.dismiss(float("inf"))
+            assert len(resting) < len(self._threads)
         for thread in self._threads:
             thread.join(DEADLINE)
         assert not any(thread.is_alive() for thread in self._threads)
 
+    def start_thread(self) -> bool:
+        if self._closed:  # the watcher goes on for as long as its process
+            return False
+        pad: Any = Pad()
+        seat = Seat(len(self.seats), pad)
+        seat.vacant = False
+        self.seats.append(seat)
+        thread = threading.Thread(target=self._work, args=(seat,))
+        thread.start()
+        self._threads.append(thread)
+        return True
+
+    def do(self, job: Callable[[], object]) -> threading.Event:
+        """Have a job done; set when it begins."""
+        begun = threading.Event()
+
+        def with_notice() -> None:
+            begun.set()
+            job()
+
+        self.jobs.waiting.put(with_notice)
+        return begun
+
     def hold_up(self, release: threading.Event) -> None:
-        """Have whoever leads serve a job that lasts until ``release``."""
-        held = threading.Event()
+        """Have the leader serve a job that waits until ``release``."""
+        assert self.do(lambda: release.wait(DEADLINE)).wait(DEADLINE)
 
-        def job() -> None:
-            held.set()
-            release.wait(DEADLINE)
-
-        self.jobs.put(job)
-        assert held.wait(DEADLINE)
-
-    def ask(self) -> str:
-        """The name of the thread that serves a job."""
-        answer: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self.jobs.put(lambda: answer.put(threading.current_thread().name))
+    def ask(self) -> int:
+        """The thread that serves a job."""
+        answer: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self.jobs.waiting.put(lambda: answer.put(threading.get_ident()))
         return answer.get(timeout=DEADLINE)
 
-    def _work(self) -> None:
-        while True:
-            term = self.lead.attain()
+    def _work(self, seat: Seat) -> None:
+        seat.occupy()
+        while term := self.lead.attain(seat):
+            seat.turn += 1
             while self.lead.term is term:
                 if not self._serve_one(term):
                     return
+            seat.turn += 1
+        seat.vacate()
 
     def _serve_one(self, term: Term) -> bool:
         term.since = 0.0
-        job = self.jobs.get()
+        job = self.jobs.waiting.get()
         term.since = time.monotonic()
         if self.lead.asleep:
             self.lead.wake()
         if job is None:
-            self.jobs.put(None)  # for the next
+            self.lead.give_up()
             return False
         job()
         return True
@@ -71,50 +139,132 @@ class Troupe:
 def test_one_thread_serves_as_long_as_it_is_not_held_up() -> None:
     with Troupe(4) as troupe:
         served = [troupe.ask() for _ in range(200)]
-    # To the others, a machine that does not let the leader run is a leader that is held up.
-    assert max(served.count(name) for name in set(served)) > 50
+    # To the watcher, a machine that does not let the leader run is a leader that is held up.
+    assert max(served.count(thread) for thread in set(served)) > 50
 
 
-def test_another_leads_when_the_leader_is_held_up() -> None:
+def test_another_leads_when_the_leader_waits_and_the_forecast_hears_of_it() -> None:
     release = threading.Event()
     with Troupe(2) as troupe:
         troupe.hold_up(release)
+        held = troupe.lead.term
         assert troupe.ask()
+        assert not held or held.seat in troupe.held_up
         release.set()
 
 
-def test_all_but_one_may_be_held_up() -> None:
+def test_a_leader_that_computes_loses_the_lead_only_when_there_is_something_to_do() -> None:
+    done = threading.Event()
+
+    def compute() -> None:
+        while not done.is_set():
+            sum(range(1000))
+
+    with Troupe(2) as troupe:
+        assert troupe.do(compute).wait(DEADLINE)
+        term = troupe.lead.term
+        troupe.watcher.look(time.monotonic())
+        assert troupe.lead.term is term
+        assert troupe.ask() != (term.seat.ident if term else 0)
+        assert troupe.held_up == []
+        done.set()
+
+
+def test_the_thread_that_rested_last_is_called_first() -> None:
+    lead = Leadership()
+    anything: Any = Pad()
+    seats = [Seat(index, anything) for index in range(3)]
+    leading = lead.attain(seats[0])
+    lead.resting += seats[1:]
+    lead.give_up()
+    assert leading
+    assert lead.term is seats[2].term is not leading
+    assert lead.resting == [seats[1]]
+    assert not lead.leads(seats[0])
+    assert lead.leads(seats[2])
+
+
+def test_a_lead_that_nobody_takes_is_vacant_until_a_thread_is_free() -> None:
+    lead = Leadership()
+    anything: Any = Pad()
+    first, second = (Seat(index, anything) for index in range(2))
+    lead.attain(first)
+    lead.give_up()
+    assert lead.term is None
+    assert lead.short
+    assert lead.attain(second) is lead.term is second.term
+    assert not lead.leads(first)
+
+
+def test_a_thread_that_rests_as_the_lead_becomes_vacant_is_called() -> None:
+    """L finds nobody resting, F rests, L makes the lead vacant: L looks again."""
+    lead = Leadership()
+    anything: Any = Pad()
+    first, second = (Seat(index, anything) for index in range(2))
+    lead.attain(first)
+
+    class Late(list[Seat]):
+        """Somebody rests just after the leader has looked."""
+
+        def pop(self, *_: Any) -> Seat:
+            if not self:
+                self.append(second)
+                raise IndexError
+            return super().pop()
+
+    lead.resting = Late()
+    lead.give_up()
+    assert lead.term is second.term is not None
+
+
+def test_the_one_that_has_rested_longest_leaves_first_and_none_before_its_time() -> None:
+    lead = Leadership()
+    anything: Any = Pad()
+    seats = [Seat(index, anything) for index in range(3)]
+    for when, seat in enumerate(seats):
+        seat.resting_since = float(when)
+    lead.resting += seats
+    assert lead.dismiss(0.0) is None
+    assert lead.dismiss(0.5) is seats[0]
+    assert seats[0].term is None
+    assert lead.resting == seats[1:]
+    assert lead.dismiss(0.5) is None
+
+
+def test_all_but_one_may_be_held_up_and_then_one_is_started() -> None:
     release = threading.Event()
-    with Troupe(4) as troupe:
-        for _ in range(3):
+    with Troupe(4, most=6) as troupe:
+        for _ in range(4):
             troupe.hold_up(release)
         assert troupe.ask()
+        eventually(lambda: len(troupe.seats) == 6)
+        assert not troupe.opened.is_set()
         release.set()
 
 
-def test_who_was_held_up_leads_again_when_all_others_are() -> None:
-    first, second = threading.Event(), threading.Event()
+def test_when_all_there_may_be_are_held_up_the_desk_opens() -> None:
+    release = threading.Event()
     with Troupe(2) as troupe:
-        troupe.hold_up(first)
-        troupe.hold_up(second)
-        first.set()
+        for _ in range(2):
+            troupe.hold_up(release)
+        assert troupe.opened.wait(DEADLINE)
+        assert troupe.lead.term is None
+        release.set()
         assert troupe.ask()
-        second.set()
 
 
 def test_a_leader_is_watched_again_after_a_long_quiet() -> None:
-    """The next in line sleeps when nothing happens; the first event rings its bell."""
+    """The watcher sleeps when nothing happens; the first event rings its bell."""
     release = threading.Event()
     with Troupe(2) as troupe:
-        while not troupe.lead.asleep:
-            release.wait(0.001)
+        eventually(lambda: troupe.lead.asleep)
         troupe.hold_up(release)
         assert troupe.ask()
         release.set()
 
 
 def test_two_may_ring_the_bell_at_once() -> None:
-    """Who led before and who leads now have both seen that the next in line sleeps."""
+    """The leader and the one before have both seen that the watcher sleeps."""
     lead = Leadership()
     lead.wake()
     lead.wake()

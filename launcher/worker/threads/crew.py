@@ -1,20 +1,21 @@
-"""The threads of a worker: leader and followers on one epoll.
+"""The serving threads of a worker: leader and followers on one epoll.
 
-Who leads takes an event and serves it to its end (`Service`); there is no
-hand-off and no thread that only waits (`Leadership`). What the primary says
-is an event like others.
+The leader takes events and serves each to its end (`Service`); there is no hand-off
+to another thread (`Leadership`). What the primary says is an event like others.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import select
 import socket
 import sys
 import threading
 import time
+from collections import Counter
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -34,14 +35,19 @@ from launcher.ipc.messages import (
     decode,
 )
 from launcher.ipc.scoreboard import Notepad
+from launcher.policy.growth import Growth
+from launcher.policy.waiting import STREAM
 from launcher.pool import APP_FAILED
 from launcher.worker.connection import Connection
-from launcher.worker.leadership import Leadership, Term
 from launcher.worker.parking import Parking
 from launcher.worker.proxied import client
 from launcher.worker.secure import NoTLS, SecureConnection, tls_context
-from launcher.worker.service import Running, Service
+from launcher.worker.service import Service
 from launcher.worker.sockets import Socket
+from launcher.worker.threads.desk import RESERVE, RESERVE_FROM, Desk
+from launcher.worker.threads.leadership import Leadership, Term
+from launcher.worker.threads.seat import Running, Seat
+from launcher.worker.threads.watcher import Watcher
 
 if TYPE_CHECKING:
     from launcher.worker.process import Worker
@@ -50,6 +56,15 @@ _ACCEPTABLE = select.EPOLLIN | select.EPOLLEXCLUSIVE
 
 _SOME = 32
 """Idle connections that make room for new ones, where the workers accept."""
+
+IDLE = 30.0
+"""Seconds without a request after which a thread leaves."""
+
+_WORTH_A_LINE = 1.0
+"""Seconds that a request has waited for a thread."""
+
+_QUIET = 10.0
+"""Seconds without such a request after which the next one is worth a line again."""
 
 _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -73,16 +88,31 @@ class Crew:
             sys.exit(APP_FAILED)
         self._parking = Parking()
         self._parked = self._parking.parked
-        self._service = Service(worker, self._parking, self._tls)
+        self._seats: list[Seat] = []
+        self._least = orders.settings.threads_min
+        self._most = orders.settings.threads_max
+        self._growth = Growth(self._least, self._most)
+        self._lead = Leadership()
+        self._service = Service(worker, self._parking, self._tls, self._seats, self._lead)
+        self.desk = self._service.desk = Desk(
+            self._service, self._parking, self._row, orders.board, orders.settings.queue_timeout
+        )
+        self._watcher = Watcher(
+            self._lead,
+            self._parking,
+            self._seats,
+            self._growth,
+            start_thread=self._start_thread,
+            held_up=self._service.held_up,
+            expected_to_wait=self._service.expected_to_wait,
+            open_desk=self._open_desk,
+            has_held=lambda: self._service.has_held,
+        )
         self._families = [_family(address) for address in orders.addresses]
         self._first_wait = max(orders.settings.keepalive, self._service.patience.head)
-        self._turns = [0] * orders.settings.threads
-        """By thread: how often it has begun or ceased to work, so odd while it works."""
-        self._pads = [orders.row.pad(index) for index in range(len(self._turns))]
-        self._idents = [0] * len(self._turns)
-        self._sending_last: list[Running | None] = [None] * len(self._turns)
-        """By thread: what was overdue when it was looked at last, but had its answer."""
-        self._lead = Leadership()
+        self._cannot_start = False
+        self._busy_told = -math.inf
+        self._shrunk = 0.0
         self._receiving = threading.Lock()
         self._left = False
         self._listeners: dict[int, tuple[socket.socket, int]] = {}
@@ -105,10 +135,10 @@ class Crew:
     def start(self) -> None:
         """Start the threads."""
         self._parking.watch(self._channel.fd, select.EPOLLIN)
-        for index in range(len(self._turns)):
-            threading.Thread(
-                target=self._work, args=(index,), name=f"serving-{index}", daemon=True
-            ).start()
+        for _ in range(self._least):
+            self._start_thread()
+        self._watcher.start()
+        self.publish()
 
     def finished(self) -> bool:
         """Whether a retiring worker has nothing left to do. It does nothing more then."""
@@ -117,13 +147,16 @@ class Crew:
         return self._left
 
     def _at_rest(self) -> bool:
-        turns = [*self._turns]
-        given_up = sum(bool(running and running[0].abandoned) for running in self._service.running)
+        seats = [*self._seats]
+        turns = [seat.turn for seat in seats]
+        given_up = sum(bool(seat.running and seat.running[0].abandoned) for seat in seats)
         if sum(turn % 2 for turn in turns) != given_up:
             return False
         if self._parked or self._service.has_held:
             return False
-        return self._turns == turns  # else one of them may have had it in hand just now
+        # If a turn has changed, a thread may have held a connection that was in
+        # none of the tables while we looked at them.
+        return [seat.turn for seat in self._seats] == turns
 
     def retire(self, final: bool) -> None:
         """Take no more; as `Service.retire`."""
@@ -135,6 +168,7 @@ class Crew:
                     self._accept_the_rest(listener, index)
                 listener.close()
         self._service.retire(final)
+        self.publish()
         self._worker.wake()
 
     def pause(self) -> None:
@@ -144,11 +178,24 @@ class Crew:
     def expire(self, now: float) -> None:
         """As `Service.expire`; and accept again, where there was no room."""
         self._service.expire(now)
+        if not self.desk.open:
+            self._listen_again()
+
+    def _listen_again(self) -> None:
         with self._listening:
             while self._unwatched:
                 fd = self._unwatched.pop()
                 if fd in self._listeners:
                     self._parking.watch(fd, _ACCEPTABLE)
+
+    def go_round(self, now: float) -> None:
+        """What is to be done twice a second."""
+        self.expire(now)
+        self.look_at_streams(time.monotonic_ns())
+        if now - self._shrunk >= 1.0:
+            self._shrunk = now
+            self.shrink(now - IDLE)
+        self.publish()
 
     def soonest(self) -> float:
         """As `Service.soonest`."""
@@ -160,63 +207,193 @@ class Crew:
         A line that says so when there were any: their threads are lost to this worker.
         """
         line = None
-        threads = zip(self._service.running, self._pads, self._idents, strict=True)
-        for running, pad, thread in threads:
-            started = pad.started()
+        for seat in [*self._seats]:
+            running, started = seat.running, seat.pad.started()
             late = self._timeout and started and now - started > self._timeout * 1e9
             if running and late and not (running[0].taken_over or running[0].abandoned):
-                line = self._give_up(running, pad, thread) or line
+                line = self._give_up(running, seat) or line
         return line
 
-    def _give_up(self, running: Running, pad: Notepad, thread: int) -> str | None:
-        last, self._sending_last[pad.thread] = self._sending_last[pad.thread], running
-        if pad.answered() and last is not running:
+    def _give_up(self, running: Running, seat: Seat) -> str | None:
+        last, seat.sending_last = seat.sending_last, running
+        if seat.pad.answered() and last is not running:
             return None  # it may be sending the last of it at this moment: one look more
-        return self._service.abandon(running, pad, thread)
+        return self._service.abandon(running, seat.pad, seat.ident)
+
+    # How many threads there are
+
+    def publish(self) -> None:
+        """Write into the scoreboard how many threads there are, may be, and stream."""
+        row, living = self._row, sum(not seat.vacant for seat in self._seats)
+        refused = self._growth.refused and not self._lead.resting
+        leaving = self.retiring or self._service.paused
+        capacity = 0 if leaving else living if refused else self._most
+        row.living = living
+        row.stream_capacity = max(0, capacity - RESERVE * (self._most >= RESERVE_FROM))
+        row.capacity = capacity
+
+    def look_at_streams(self, now: int) -> None:
+        """Note which requests have turned out to be streams (``now``: monotonic nanoseconds)."""
+        streaming = 0
+        for seat in [*self._seats]:
+            running = seat.running
+            if running is None or not (running[0].taken_over or seat.pad.answered()):
+                continue
+            if running is not seat.answering:
+                seat.answering, seat.answering_since = running, now
+            elif now - seat.answering_since >= STREAM:
+                streaming += 1
+                if running is not seat.streaming:
+                    seat.streaming = running
+                    self._service.streams(running)
+        self._row.streaming = streaming
+
+    def shrink(self, idle_since: float) -> None:
+        """Have a thread leave that has rested since before then, unless there are few."""
+        living = sum(not seat.vacant for seat in self._seats)
+        if living > self._least and self._lead.dismiss(idle_since):
+            self._row.living = living - 1
+
+    def _start_thread(self) -> bool:
+        seat = next((seat for seat in self._seats if seat.vacant), None)
+        if seat is None:
+            seat = Seat(len(self._seats), self._row.pad(len(self._seats)))
+            self._seats.append(seat)
+        seat.vacant = False
+        thread = threading.Thread(
+            target=self._work, args=(seat,), name=f"serving-{seat.index}", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:
+            seat.vacant = True
+            if not self._cannot_start:
+                self._cannot_start = True
+                self._worker.log.warning(
+                    "%s: going on with %d threads", error, sum(not s.vacant for s in self._seats)
+                )
+            return False
+        self._cannot_start = False
+        self._row.living = sum(not seat.vacant for seat in self._seats)
+        return True
+
+    # The desk
+
+    @property
+    def events_fd(self) -> int:
+        """Readable while there are events; for the main thread while the desk is open."""
+        return self._parking.fd
+
+    def _open_desk(self) -> None:
+        if not self.desk.open:
+            self.publish()
+            self.desk.open = True
+            self._worker.wake()
+
+    def sit_at_the_desk(self, now: float) -> None:
+        """For the main thread: take in what arrives while no thread leads; see `Desk`."""
+        desk, parking = self.desk, self._parking
+        if desk.open and self._lead.term:
+            desk.open = False
+            self._listen_again()
+        elif desk.open:
+            for fd, events in parking.take():
+                if fd == self._channel.fd:
+                    self._receive()
+                elif fd in self._listeners:
+                    self._stop_listening(fd)
+                else:
+                    parking.ready.append((fd, events))
+            desk.take_in_what_is_ready()
+            if self._lead.term:
+                parking.nudge()  # the new leader may have looked before we took these
+        if desk.open or len(desk):
+            desk.look(now)
+        if now - desk.oldest(now) >= _WORTH_A_LINE:
+            self._tell_that_all_are_busy(now)
+
+    def _tell_that_all_are_busy(self, now: float) -> None:
+        """Once, until nothing has waited for a while."""
+        last, self._busy_told = self._busy_told, now
+        if now - last < _QUIET:
+            return
+        busy = [seat for seat in self._seats if seat.running]
+        oldest = min((seat.pad.began() for seat in busy), default=0)
+        streams = sum(seat.running is seat.streaming for seat in busy)
+        kinds = Counter(
+            f"{running[2].method} {running[2].path}" for seat in busy if (running := seat.running)
+        )
+        most = ", ".join(f"{count} x {what}" for what, count in kinds.most_common(3))
+        self._worker.log.warning(
+            "%d of %d threads are busy, one for %.1f s now (%s; %d are streams), and requests "
+            "wait: %s",
+            len(busy),
+            self._row.capacity,
+            time.monotonic() - oldest * 1e-9,
+            most,
+            streams,
+            "they compute, so more threads would not help: more workers may"
+            if self._growth.refused
+            else f"--threads {self._least}:{2 * self._most} allows more"
+            + (", and streams need one each" if streams else ""),
+        )
 
     # The loop
 
-    def _work(self, index: int) -> None:
-        self._idents[index] = threading.get_ident()
-        self._pads[index].sign(threading.get_native_id())
-        while True:
-            term = self._lead.attain()
-            self._turns[index] += 1
-            self._serve_for(term, index)
-            # Whoever leads now may be waiting already, and sees none of these.
-            self._service.send_held(self._pads[index])
+    def _work(self, seat: Seat) -> None:
+        seat.occupy()
+        while term := self._lead.attain(seat):
+            seat.turn += 1
+            self._lead_for(term, seat)
+            self._go_on(seat)
+            # The new leader may be waiting already, and sees none of these.
+            self._service.send_held(seat.pad)
             if self._parking.ready:
                 self._parking.nudge()
-            self._rest(index)
+            self._rest(seat)
+        seat.vacate()
 
-    def _serve_for(self, term: Term, index: int) -> None:
-        lead, parking, ready, parked = self._lead, self._parking, self._parking.ready, self._parked
-        pad, service = self._pads[index], self._service
-        service.send_held(pad)  # whoever led before may be held up
+    def _lead_for(self, term: Term, seat: Seat) -> None:
+        lead, parking, ready = self._lead, self._parking, self._parking.ready
+        pad, service = seat.pad, self._service
+        if lead.term is term:
+            service.send_held(pad)  # the thread that led before may be held up
         while lead.term is term:
             if not ready:
                 service.send_held(pad)
-                self._rest(index)
+                self._rest(seat)
                 term.since = 0.0
                 service.look_ahead(parking.wait())
-                self._turns[index] += 1
+                seat.turn += 1
                 continue  # sending may have taken so long that another leads
-            try:
-                fd, events = ready.popleft()
-            except IndexError:  # whoever led before has taken it just now
-                continue
             term.since = time.monotonic()
             if lead.asleep:
                 lead.wake()
-            conn = parked.pop(fd, None)
-            if conn is not None:
-                service.attend(conn, events, pad)
-            else:
-                self._on_other_event(fd, events, pad)
+            self._serve_next(seat)
 
-    def _rest(self, index: int) -> None:
+    def _go_on(self, seat: Seat) -> None:
+        """Serve what is ready, until the new leader has come to that.
+
+        It was called while this thread held the interpreter, and may be waiting for it.
+        """
+        lead, ready = self._lead, self._parking.ready
+        while ready and not ((term := lead.term) and term.since):
+            self._serve_next(seat)
+
+    def _serve_next(self, seat: Seat) -> None:
+        try:
+            fd, events = self._parking.ready.popleft()
+        except IndexError:  # another thread has taken it just now
+            return
+        conn = self._parked.pop(fd, None)
+        if conn is not None:
+            self._service.attend(conn, events, seat.pad)
+        else:
+            self._on_other_event(fd, events, seat.pad)
+
+    def _rest(self, seat: Seat) -> None:
         """The thread has nothing in hand any more."""
-        self._turns[index] += 1
+        seat.turn += 1
         if self._service.retiring:
             self._worker.wake()
 
@@ -266,11 +443,11 @@ class Crew:
 
     def _take(self, deal: Deal, descriptor: int | None) -> None:
         if descriptor is None or self._left:  # no room for it here (MSG_CTRUNC), or too late
-            self._worker.tell(Returned([deal.serial]))
+            self._worker.tell(Returned(deal.serial, deal.since))
             if descriptor is not None:
                 os.close(descriptor)
             return
-        serial, written, consumed, listener, port, first, host, text = deal
+        serial, written, consumed, listener, port, first, since, host, text = deal
         # With all three given, Python asks the kernel for no option.
         family = self._families[listener]
         sock = Socket(family, socket.SOCK_STREAM, 0, fileno=descriptor)
@@ -280,6 +457,8 @@ class Crew:
         if text:
             conn.introduce(text, client(text))
         conn.deadline = time.monotonic() + self._first_wait
+        if since or self.desk.open:
+            self.desk.put(conn, since or time.monotonic())
         self._parking.enter(conn, first)
 
     # Policy "kernel": nobody deals
@@ -332,6 +511,9 @@ class Crew:
             self._worker.log.warning(
                 "cannot accept: %s; connections wait until there is room", reason
             )
+        self._stop_listening(fd)
+
+    def _stop_listening(self, fd: int) -> None:
         with self._listening:
             if fd in self._listeners:
                 self._parking.ignore(fd)

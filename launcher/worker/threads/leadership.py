@@ -1,0 +1,134 @@
+"""Which thread leads: one at a time, until it is held up or expects to be.
+
+Threads of one interpreter take turns at running Python, so a second thread that
+serves short requests adds nothing but the turns: every system call hands the
+interpreter over and asks for it back. So one thread, the *leader*, waits for events
+and serves them in batches. It stops leading in two ways:
+
+* it is about to run a request that is expected to wait (`launcher.policy.waiting`):
+  then it gives up the lead before, to the thread that has rested for the shortest time
+  (its stack is warm), and nobody is held up;
+* it is held up all the same: the watcher (`launcher.worker.threads.watcher`) takes the
+  lead from it.
+
+Either way the old leader finishes what it does. Afterwards it serves what is ready, as
+long as the new leader has not come to that (it may be waiting for the interpreter), and
+only then rests: under load that saves waking a thread for each request.
+
+The lead is a `Term`. Who holds the current one leads; a thread whose term is another
+one has lost the lead, whatever it was told before. So it is harmless when a leader
+gives up the lead while the watcher takes it: two threads are called, the later term is
+the current one, and the thread with the other rests again.
+
+Interleavings that matter, with leader L and thread F that is about to rest:
+
+* L finds nobody resting; F rests; L makes the lead vacant: L looks again whether
+  somebody rests, and finds F.
+* L makes the lead vacant; F rests: F looks again whether the lead is vacant, and takes it.
+
+Rejected: one next in line that looks at the leader every 2 ms (a worker then ran 500
+waiting requests a second at most), and several threads in one epoll_wait(2) (they wake
+each other up for requests that do not wait).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from launcher.worker.threads.seat import Seat
+
+
+class Term:
+    """One thread's time as leader. It alone writes here, even when it has lost already."""
+
+    __slots__ = ("seat", "since")
+
+    def __init__(self, seat: Seat) -> None:
+        self.seat = seat
+        self.since = 0.0
+        """When the leader took its current event; 0 while it waits for one."""
+
+
+class Leadership:
+    """The right to serve, those who rest until they are called, and the watcher's bell."""
+
+    def __init__(self) -> None:
+        self.term: Term | None = None
+        """Of the thread that leads; None: the lead is vacant."""
+        self.resting: list[Seat] = []
+        """A stack: the last to rest is called first."""
+        self.short = False
+        """Whether the last resting thread was called: the watcher is to see to that."""
+        self.asleep = False
+        """Whether the watcher wants to be woken when the leader has something to serve."""
+        self._bell = threading.Lock()
+        self._bell.acquire()
+
+    def attain(self, seat: Seat) -> Term | None:
+        """Rest until the thread of this seat is called; its term, None: it is to leave."""
+        if self.term is None:
+            return self._take(seat)
+        seat.resting_since = time.monotonic()
+        self.resting.append(seat)
+        if self.term is None:
+            # L has made the lead vacant, and may have looked before we rested.
+            with contextlib.suppress(ValueError):  # we were called meanwhile: the bell says so
+                self.resting.remove(seat)
+                return self._take(seat)
+        seat.bell.acquire()
+        return seat.term
+
+    def leads(self, seat: Seat) -> bool:
+        """Whether the thread of this seat leads."""
+        return self.term is seat.term is not None
+
+    def give_up(self) -> None:
+        """The leader is about to wait: another leads from here on, or nobody."""
+        while not self._call():
+            self.term = None
+            if not self.resting:  # else F has rested meanwhile, and may have seen our term
+                break
+        if not (self.resting or self.short):
+            self.short = True
+            self.wake()
+
+    def dismiss(self, idle_since: float) -> Seat | None:
+        """Have the thread leave that has rested for the longest time, if since before then."""
+        try:
+            seat = self.resting[0]
+            if seat.resting_since >= idle_since:
+                return None
+            self.resting.remove(seat)
+        except (IndexError, ValueError):  # it was called just now
+            return None
+        seat.term = None
+        seat.bell.release()
+        return seat
+
+    def wake(self) -> None:
+        """Have the watcher look. Rings twice at most, so nothing is lost when it is late."""
+        self.asleep = False
+        with contextlib.suppress(RuntimeError):  # another thread has rung just now
+            self._bell.release()
+
+    def wait_for_bell(self, timeout: float) -> None:
+        """For the watcher: until it is woken, or for so many seconds; negative: for ever."""
+        self._bell.acquire(timeout=timeout)
+
+    def _call(self) -> bool:
+        """Call the thread that rested last; False: none rests."""
+        try:
+            seat = self.resting.pop()
+        except IndexError:
+            return False
+        seat.term = self.term = Term(seat)
+        seat.bell.release()
+        return True
+
+    def _take(self, seat: Seat) -> Term:
+        term = seat.term = self.term = Term(seat)
+        return term

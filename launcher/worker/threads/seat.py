@@ -1,0 +1,123 @@
+"""What one serving thread is doing."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import Any
+
+from launcher.ipc.scoreboard import Notepad
+from launcher.worker.connection import Connection
+from launcher.worker.threads.leadership import Term
+
+Running = tuple[Connection, int, Any]
+"""What a thread runs: the connection, the request's bytes that are still in the
+kernel, and what has its ``method`` and ``path``."""
+
+
+class Seat:
+    """The place of one thread in the crew. Another thread may have it after that one has left."""
+
+    __slots__ = (
+        "_mark",
+        "_schedstat",
+        "answering",
+        "answering_since",
+        "bell",
+        "ident",
+        "index",
+        "native_id",
+        "pad",
+        "resting_since",
+        "running",
+        "sending_last",
+        "streaming",
+        "term",
+        "turn",
+        "vacant",
+    )
+
+    def __init__(self, index: int, pad: Notepad) -> None:
+        self.index = index
+        self.vacant = True
+        """Whether no thread has it, or is about to."""
+        self.pad = pad
+        self.bell = threading.Lock()
+        """Held while the thread rests: released to call it."""
+        self.bell.acquire()
+        self.term: Term | None = None
+        """What the thread was called for, or led last; None: it was called to leave."""
+        self.turn = 0
+        """How often the thread has begun or ceased to work, so odd while it works."""
+        self.running: Running | None = None
+        self.sending_last: Running | None = None
+        """The request that was overdue at the last tick although its response was announced.
+        It gets one more tick to be sent; if it is still there then, it is given up."""
+        self.answering: Running | None = None
+        """The request whose response had begun when the main thread last looked."""
+        self.answering_since = 0
+        """When it was first seen to; monotonic nanoseconds."""
+        self.streaming: Running | None = None
+        """The request that has turned out to be a stream."""
+        self.resting_since = 0.0
+        self.ident = 0
+        """Python's identifier of the thread."""
+        self.native_id = 0
+        """The kernel's."""
+        self._schedstat = -1
+        self._mark = 0, 0, 0
+
+    def occupy(self) -> None:
+        """The calling thread has this seat from now on."""
+        self.ident = threading.get_ident()
+        self.native_id = threading.get_native_id()
+        self.pad.sign(self.native_id)
+
+    def vacate(self) -> None:
+        """The calling thread leaves."""
+        self.ident = 0
+        if self._schedstat >= 0:
+            os.close(self._schedstat)
+            self._schedstat = -1
+        self.vacant = True
+
+    def begin_measuring(self) -> None:
+        """The calling thread begins what is to be measured."""
+        self._mark = time.thread_time_ns(), self.scheduled()[1], time.process_time_ns()
+
+    def waited(self, took: int, enough: int) -> tuple[int, bool]:
+        """Of ``took`` nanoseconds since `begin_measuring` those that this thread waited.
+
+        And whether that was not for the interpreter, for certain: all threads together have
+        left it unused for more than half of the time. Exact only where it is more than
+        ``enough``: less saves the system calls.
+        """
+        cpu, queued, of_all = self._mark
+        left = took - (time.thread_time_ns() - cpu)
+        if left <= enough:
+            return max(0, left), True
+        left -= self.scheduled()[1] - queued
+        unused = took - (time.process_time_ns() - of_all)
+        return max(0, left), unused > max(enough, took // 2)
+
+    def runnable(self) -> bool:
+        """Whether the thread runs, or could but for other threads on its core (proc(5))."""
+        try:
+            with open(f"/proc/self/task/{self.native_id}/stat", "rb") as file:
+                return file.read().rpartition(b") ")[2][:1] == b"R"
+        except OSError:
+            return False
+
+    def scheduled(self) -> tuple[int, int]:
+        """Nanoseconds that the thread has run, and that it could have run but for other threads
+        on its core (/proc/PID/task/TID/schedstat, Documentation/scheduler/sched-stats.rst);
+        zeros where the kernel does not tell. For any thread, while this one lives."""
+        try:
+            if self._schedstat < 0:
+                name = f"/proc/self/task/{self.native_id}/schedstat"
+                self._schedstat = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+            ran, queued, _ = os.pread(self._schedstat, 64, 0).split()
+            return int(ran), int(queued)
+        except (OSError, ValueError):
+            return 0, 0
