@@ -45,6 +45,9 @@ OWN_SESSION = (
 )
 """Starts the cluster in a session of its own: whoever is in it belongs to it."""
 
+WAITS = "/echo/{token}?sleep=0.2"
+"""Threads of every worker are with these all the time."""
+
 PER_WORKER = 2
 """Descriptors of the primary: the channel and the pidfd."""
 
@@ -139,20 +142,22 @@ class Walk:
         """One fault, or two at once, under load; then look."""
         faults = self._choose()
         self.steps.append(" + ".join(fault.__name__ for fault in faults))
-        accept = frozenset({200, 502})
-        name = f"s{len(self.steps)}-"
-        with Load(
-            self.address, keep_alive=8, one_shot=4, post_every=3, accept=accept, name=name
-        ) as load:
-            progress(load, 1)
+        with self._load("quick", "/echo/{token}") as quick, self._load("waits", WAITS) as waits:
+            progress(quick, 1)
+            progress(waits, 1)
             self._suffer(faults)
-            progress(load, 1)
-            books = load.stop()
-        assert books.failures == []
-        if len(faults) == 1:
-            assert not [what for what in books.refused if what.startswith("GET")]
-        assert_no_post_doubled(books, Path(self.cluster.environment["COUNT_FILE"]))
+            progress(quick, 1)
+            progress(waits, 1)
+            for books in (quick.stop(), waits.stop()):
+                assert books.failures == []
+                if len(faults) == 1:
+                    assert not [what for what in books.refused if what.startswith("GET")]
+                assert_no_post_doubled(books, Path(self.cluster.environment["COUNT_FILE"]))
         self._look()
+
+    def _load(self, name: str, path: str) -> Load:
+        accept, name = frozenset({200, 502}), f"{name}{len(self.steps)}-"
+        return Load(self.address, 8, 4, post_every=3, accept=accept, path=path, name=name)
 
     def _choose(self) -> list[Callable[[], None]]:
         faults = [
@@ -199,7 +204,8 @@ def test_a_random_walk(start_cluster: StartCluster, tmp_path: Path) -> None:
     seed = int(os.environ.get("FAULT_SEED") or random.randrange(1_000_000))
     print(f"FAULT_SEED={seed}")
     site = Site(tmp_path / "site")
-    options = ("-w", "2", "--timeout", "4", "--boot-timeout", "20", "--graceful-timeout", "10")
+    times = ("--timeout", "4", "--boot-timeout", "20", "--graceful-timeout", "10")
+    options = ("-w", "2", "--threads", "32", *times)
     environment = ENVIRONMENT | {"COUNT_FILE": str(tmp_path / "count")}
     cluster = start_cluster(APP, *options, folder=site.folder, prefix=OWN_SESSION, **environment)
     walk = Walk(cluster.ready(), site, random.Random(seed))
