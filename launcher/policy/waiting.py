@@ -71,6 +71,7 @@ class Route:
     __slots__ = (
         "_above",
         "_armed",
+        "_between",
         "_mean",
         "_passed",
         "_pause",
@@ -97,8 +98,8 @@ class Route:
         self._seen = False
         self._until_trial = self._pause = _FIRST_TRIAL
         self._streak = 0
-        self._passed = 0
-        """Slow requests that may pass before one is measured."""
+        self._passed = self._between = 0
+        """Slow requests that may pass before one is measured: those that are left, and all."""
         self._armed = False
         """Whether the next request is measured, although none is expected to wait."""
         self._short = 0
@@ -133,10 +134,11 @@ class Route:
             self._learn(waited)
             self._armed = False
             if took > WORTH:
-                self._passed = min(2 * max(self._passed, 0) + 2, _MOST_PASSED)
+                self._passed = self._between = min(2 * self._between + 2, _MOST_PASSED)
         elif in_lead or sure:
             self._learn(waited)
             self._armed = True
+            self._between = 0
         self._count_down(in_lead)
         self._plan_next()
 

@@ -13,7 +13,7 @@ from launcher.primary.connections import Connection, Connections
 from launcher.primary.dispatcher import Dispatcher
 from launcher.primary.listeners import Listener
 from launcher.primary.log import log
-from launcher.primary.reactor import Reactor
+from launcher.primary.reactor import Reactor, Timer
 
 _BATCH = MAX_DESCRIPTORS
 """As many are accepted before they are dealt, and other events get their turn."""
@@ -62,6 +62,7 @@ class Acceptor:
         self._accepting = False
         self._draining = False
         self._cannot = False
+        self._next_look: Timer | None = None
         connections.on_room = dispatcher.on_room = self._resume
 
     def start(self) -> None:
@@ -95,6 +96,7 @@ class Acceptor:
             self._make_room(True)
         if self._connections.full or self._dispatcher.full:
             self._pause()
+            self._look_again()
             return False
         sock, index, exact = self._listeners[fd]
         try:
@@ -132,6 +134,17 @@ class Acceptor:
             self._accepting = False
             for fd in self._listeners:
                 self._reactor.forget(fd)
+
+    def _look_again(self) -> None:
+        """Requests that wait in workers do not tell the primary when there are fewer."""
+        if self._dispatcher.full and not self._next_look:
+            self._next_look = self._reactor.call_later(_PAUSE, self._look)
+
+    def _look(self) -> None:
+        self._next_look = None
+        self._resume()
+        if not self._accepting and not self._draining:
+            self._look_again()
 
     def _resume(self) -> None:
         full = self._connections.full or self._dispatcher.full
