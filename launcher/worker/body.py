@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import select
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.http.errors import ChunkMissingTerminator, NoMoreData
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _BLOCK = 64 * 1024
 
 _MOST_AT_ONCE = 256 * 1024
+
+_LOOK = 1.0
+"""Seconds between two looks at how long the client may pause."""
 
 _MOST_LEFT = 256 * 1024
 """Bytes of a body that an app may leave unread without its connection being closed for it."""
@@ -119,9 +122,15 @@ class Incoming:
         self._kept, self._more = decoded, b""
         return self.arrived
 
-    def stream(self, conn: Connection, pad: Notepad, patience: Patience) -> Arrived:
-        """The request, for an app that reads the body as it comes."""
-        sender = _Sender(self, conn, pad, patience)
+    def stream(
+        self, conn: Connection, pad: Notepad, patience: Patience, silence: Callable[[], float]
+    ) -> Arrived:
+        """The request, for an app that reads the body as it comes.
+
+        ``silence``: seconds for which the client may pause, as of now; fewer than
+        ``patience`` says in a worker that leaves.
+        """
+        sender = _Sender(self, conn, pad, patience, silence)
         self.arrived.read_body_from(sender)
         self.reader = BodyReader(self.arrived, sender)
         self.arrived.request.body = io.BufferedReader(self.reader, _BLOCK)
@@ -165,7 +174,12 @@ class _Sender:
     """The client, as the source of a body's bytes, in whatever coding."""
 
     def __init__(
-        self, incoming: Incoming, conn: Connection, pad: Notepad, patience: Patience
+        self,
+        incoming: Incoming,
+        conn: Connection,
+        pad: Notepad,
+        patience: Patience,
+        silence: Callable[[], float],
     ) -> None:
         self.closed = False
         self.failure: BodyError | None = None
@@ -173,6 +187,7 @@ class _Sender:
         self._conn = conn
         self._pad = pad
         self._patience = patience
+        self._silence = silence
         self._received = incoming.unread()
         self._waited = 0.0
         expects = incoming.arrived.request._expected_100_continue
@@ -245,10 +260,12 @@ class _Sender:
         began = now = time.monotonic()
         data = None
         while data is None:
-            left = self._patience.left(self._received, self._waited + now - began, now - began)
+            silent = now - began
+            left = self._patience.left(self._received, self._waited + silent, silent)
+            left = min(left, self._silence() - silent)
             if left <= 0:
                 raise TooSlow
-            readable.poll(left * 1000)
+            readable.poll(min(left, _LOOK) * 1000)
             data = self._pull(size)
             now = time.monotonic()
         self._waited += now - began

@@ -438,7 +438,7 @@ class Service:
         assert incoming
         try:
             self._parking.mute(conn)
-            arrived = incoming.stream(conn, pad, self.patience)
+            arrived = incoming.stream(conn, pad, self.patience, lambda: self._silence)
             self._serve(conn, arrived, pad, more=True)
         finally:
             self._uploads.leave()

@@ -35,7 +35,7 @@ def places(threads: int) -> int:
 
     The others are for requests that are here already, however many uploads are slow.
     """
-    return threads // 2 if threads < 8 else threads - 2
+    return threads // 2
 
 
 class Uploads:

@@ -45,13 +45,15 @@ class Upload:
         self.progress = 0
         self._sending: threading.Thread | None = None
         self._patience = patience or Patience()
+        self.silence = self._patience.silence
         arrived = parse(head("POST", "/", *fields), False, CFG, ("127.0.0.1", 5), 1)
         self.incoming = Incoming(arrived, self.uploads)
 
     def stream(self) -> Any:
         """``wsgi.input``."""
         pad: Any = SimpleNamespace(progressed=self._progressed, wait_for_client=lambda: None)
-        return Input(self.incoming.stream(self.conn, pad, self._patience).request.body)
+        arrived = self.incoming.stream(self.conn, pad, self._patience, lambda: self.silence)
+        return Input(arrived.request.body)
 
     def send(self, data: bytes) -> None:
         """Send, in a thread of its own: it may be more than the socket holds."""
@@ -289,6 +291,19 @@ def test_a_client_that_stalls(upload: Uploading, coding: str, patience: Patience
     with pytest.raises(TooSlow):
         body.read()
     assert 0.05 <= time.monotonic() - began < DEADLINE
+
+
+def test_a_worker_that_leaves_waits_less_long(
+    upload: Uploading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for a client that it waits for already."""
+    monkeypatch.setattr("launcher.worker.body._LOOK", 0.01)
+    each = upload("Content-Length: 1000")
+    threading.Timer(0.05, setattr, [each, "silence", 0.1]).start()
+    began = time.monotonic()
+    with pytest.raises(TooSlow):
+        each.stream().read()
+    assert 0.1 <= time.monotonic() - began < DEADLINE
 
 
 def test_only_waiting_for_the_client_counts(upload: Uploading) -> None:
