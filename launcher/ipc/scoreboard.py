@@ -93,9 +93,13 @@ class Activity(NamedTuple):
     """The first bytes of the request."""
 
 
+_TAIL = 8
+"""Words behind the rows: the last has how many rows were ever handed out, from the first on."""
+
+
 def memory_size(threads: int) -> int:
     """Bytes that a scoreboard for workers of ``threads`` threads takes."""
-    return ROWS * _row_words(threads) * _WORD
+    return (ROWS * _row_words(threads) + _TAIL) * _WORD
 
 
 def create(threads: int) -> int:
@@ -127,6 +131,8 @@ class Scoreboard:
 
     def row(self, index: int) -> Row:
         """The row of one worker."""
+        if index >= self._words[-1]:
+            self._words[-1] = index + 1
         return Row(self._words, self._bytes, index * _row_words(self.threads), self.threads)
 
     def room(self, apart: Row, streams: bool = False) -> int:
@@ -136,8 +142,9 @@ class Scoreboard:
         """
         field = _STREAM_CAPACITY if streams else _CAPACITY
         size = _row_words(self.threads)
-        # One look at the same word of every row; 1,024 of them take 10 us.
-        capacities = self._words[field::size].tolist()
+        # One look at the same word of every row that was ever handed out; 1,024 of them take
+        # 10 us. To look at the others would have the kernel make memory for them.
+        capacities = self._words[field : self._words[-1] * size : size].tolist()
         return sum(
             max(0, capacity - self.row(index).busy())
             for index, capacity in enumerate(capacities)

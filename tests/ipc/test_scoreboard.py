@@ -390,3 +390,14 @@ def begin_and_end_for_ever(row: Row) -> None:
         for number in range(1000):
             pad.begin(number, True, number, number, number, number, b"GET /")
             pad.end(1)
+
+
+def test_room_is_looked_for_without_touching_rows_that_nobody_has() -> None:
+    fd = create(64)
+    board = Scoreboard(fd, 64)
+    rows = [board.row(index) for index in range(3)]
+    for row in rows:
+        row.capacity = 2
+    assert board.room(apart=rows[0]) == 4
+    assert os.fstat(fd).st_blocks * 512 < 100_000
+    os.close(fd)
