@@ -263,6 +263,19 @@ def test_a_leader_is_watched_again_after_a_long_quiet() -> None:
         release.set()
 
 
+def test_the_watcher_sleeps_also_when_no_thread_rests() -> None:
+    """As in a worker of one thread. It is woken when the lead is given up, and opens the desk."""
+    release = threading.Event()
+    with Troupe(1) as troupe:
+        assert troupe.do(troupe.lead.give_up).wait(DEADLINE)
+        eventually(lambda: troupe.lead.asleep and troupe.lead.term)
+        troupe.hold_up(release)
+        assert troupe.opened.wait(DEADLINE)
+        release.set()
+        assert troupe.ask()
+        eventually(lambda: troupe.lead.asleep)
+
+
 def test_two_may_ring_the_bell_at_once() -> None:
     """The leader and the one before have both seen that the watcher sleeps."""
     lead = Leadership()

@@ -165,7 +165,23 @@ class Watcher:
         start, again = self._growth.decide(living, self._computing(now), self._sample(now))
         if start and not self._start_thread():
             self._growth.failed(now)
+        if again > VACANT_FOR and self._idle():
+            return math.inf
         return min(again, self._look_for_vacancy(now))
+
+    def _idle(self) -> bool:
+        """Whether a leader has had nothing to serve for a while, so that we may sleep.
+
+        It rings when it gives up the lead then, although no thread rested before either.
+        """
+        lead = self._lead
+        if self._quiet > _ALERT:
+            lead.short = False  # before the look: who gives up the lead after it says so again
+            if lead.term:
+                self._vacant = 0, 0.0
+                return True
+            lead.short = True
+        return False
 
     def _look_for_vacancy(self, now: float) -> float:
         if self._lead.term:
