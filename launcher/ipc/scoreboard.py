@@ -416,6 +416,10 @@ class Notepad:
         """When the request that was begun last began; monotonic nanoseconds."""
         return self._words[self._first + _BEGAN]
 
+    def claim(self) -> None:
+        """A request is about to start: its thread counts as busy from now on."""
+        self._busy[self.thread] = 1
+
     def put_off(self) -> None:
         """The app has run, but the response is to be sent later: as if nothing had happened."""
         self._words[self._first] = IDLE

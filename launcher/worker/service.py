@@ -262,7 +262,7 @@ class Service:
         """The first byte of TLS: from here on the connection is this process's."""
         first = conn.peek(1)
         if first is None:
-            self._park(conn, READABLE)
+            self._await_client(conn)
         elif not first:
             self._close(conn)
         else:
@@ -290,7 +290,7 @@ class Service:
         if ahead:
             data = conn.peek(_FIRST_LOOK)  # more may have come since
         if data is None:
-            self._park(conn, READABLE)
+            self._await_client(conn)
         elif not data:
             self._close(conn)
         else:
@@ -322,7 +322,7 @@ class Service:
     def _wait_for_more(self, conn: Connection, data: bytes) -> None:
         conn.looked_at = len(data)
         conn.wake_at(len(data) + 1)
-        self._park(conn, READABLE)
+        self._await_client(conn)
 
     def _on_head(
         self, conn: Connection, arrived: Arrived, size: int, ended: bool, pad: Notepad
@@ -369,7 +369,7 @@ class Service:
         conn.deadline = min(conn.latest, now + self._silence)
         conn.mark = size
         conn.wake_at(arrived.size)
-        self._park(conn, READABLE)
+        self._await_client(conn)
 
     @property
     def _silence(self) -> float:
@@ -430,7 +430,7 @@ class Service:
         now = time.monotonic()
         latest = conn.started + self.patience.allowed(conn.consumed - conn.mark)
         conn.deadline = min(latest, now + self._silence)
-        self._park(conn, READABLE)
+        self._await_client(conn)
 
     def _stream(self, conn: Connection, pad: Notepad) -> None:
         """Run the app, which reads the rest of the body as it comes; there is a place for that."""
@@ -448,16 +448,15 @@ class Service:
     def _serve(self, conn: Connection, arrived: Arrived, pad: Notepad, more: bool) -> None:
         """Run a complete request. ``more``: another may have begun behind it."""
         pulled = conn.incoming is not None
-        if not pulled and arrived.request_upgrades():
-            # The app will talk on the socket itself, beginning behind this head.
-            self._pin(conn, answered=True)
-            conn.drop(arrived.size)
-            conn.lend()
-            pulled = True
+        upgrades = not pulled and arrived.request_upgrades()
         request = arrived.request
         route = self._forecast.route(request.method, request.path)
-        if not pulled and route.plan & CAREFUL and self._put_aside(conn):
+        careful = upgrades or (not pulled and route.plan & CAREFUL)
+        if careful and self._put_aside(conn, pad):
             return
+        if upgrades:
+            self._lend(conn, arrived, pad)
+            pulled = True
         in_lead, measured = self._prepare(route.plan, pad)
         size = 0 if pulled else arrived.size
         safe = not pulled and is_safe(arrived)
@@ -491,7 +490,7 @@ class Service:
         size, safe, outbox, route = len(data), head.safe, self._outbox, head.route
         hold = in_lead = measured = False
         if plan := route.plan:
-            if plan & CAREFUL and self._put_aside(conn):
+            if plan & CAREFUL and self._put_aside(conn, pad):
                 return
             in_lead, measured = self._prepare(plan, pad)
         else:
@@ -534,6 +533,16 @@ class Service:
         if outbox.hold((conn, data, conn.held, again, ended, more, took)):
             self.send_held(pad)
 
+    def _lend(self, conn: Connection, arrived: Arrived, pad: Notepad) -> None:
+        """The app will talk on the socket itself, beginning behind this head."""
+        try:
+            self._pin(conn, answered=True)
+            conn.drop(arrived.size)
+            conn.lend()
+        except BaseException:
+            pad.put_off()  # its thread counted as busy, see `_put_aside`
+            raise
+
     def _prepare(self, plan: int, pad: Notepad) -> tuple[bool, bool]:
         """Do what `Route.plan` says before a request.
 
@@ -559,17 +568,31 @@ class Service:
         else:
             route.ended(took, None, in_lead)
 
-    def _put_aside(self, conn: Connection) -> bool:
-        """Have a request that may be a stream wait, when only the reserve is left for it."""
+    def _put_aside(self, conn: Connection, pad: Notepad) -> bool:
+        """Have a request that may be a stream wait, when only the reserve is left for it.
+
+        If not, its thread counts as busy from now on. Counted before it is looked at, so
+        that of several threads that look at once none takes what is reserved.
+        """
         row = self._row
-        if row.threads < RESERVE_FROM or row.busy() < row.threads - RESERVE:
+        if row.threads < RESERVE_FROM:
             return False
+        pad.claim()
+        if row.busy() <= row.threads - RESERVE:
+            return False
+        pad.put_off()
         self.desk.put(conn, time.monotonic(), aside=True)
         self._parked[conn.fd] = conn
         self._worker.wake()
         return True
 
     # What the desk and the watcher ask for
+
+    @property
+    def places_for_streams(self) -> int:
+        """How many requests that may be streams can begin now; see `_put_aside`."""
+        row = self._row
+        return row.threads - RESERVE * (row.threads >= RESERVE_FROM) - row.busy()
 
     @property
     def may_give_back(self) -> bool:
@@ -590,7 +613,7 @@ class Service:
         """The request on a claimed connection has waited for a thread for too long."""
         try:
             if conn.phase is not Phase.BODY and conn.peek(1) is None:
-                self._park(conn, READABLE)
+                self._await_client(conn)
                 return
             self._pin(conn, answered=True)
             conn.send(dated(refusals.UNAVAILABLE))
@@ -854,6 +877,11 @@ class Service:
         # Whoever retires us may have looked before we parked.
         if self.retiring and conn.phase in _LEAVING and self._parking.claim(conn):
             self._let_go(conn, conn.events)
+
+    def _await_client(self, conn: Connection) -> None:
+        """A thread has looked, and it is the client that has to go on: no clock of ours runs."""
+        self.desk.forget(conn)
+        self._park(conn, READABLE)
 
     def _pin(self, conn: Connection, answered: bool) -> None:
         if conn.secure and conn.pinned:

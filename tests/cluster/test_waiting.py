@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import statistics
 import time
 from collections.abc import Callable
@@ -105,6 +106,43 @@ def test_the_fifth_request_of_a_full_worker_is_answered_by_the_other(
         requests[4].again("/who")
         assert requests[4].reply().text == other.text, "it stays where it went"
         assert {request.reply().text for request in requests[:4]} == {f"slept in {owner}"}
+
+
+def test_what_a_client_is_slow_with_has_no_clock_once_a_thread_has_looked(
+    start: Callable[..., Cluster],
+) -> None:
+    cluster = start("-w", "1", "--threads", "1", "--queue-timeout", "2")
+    with ExitStack() as stack:
+        (asleep,) = all_asleep(stack, cluster, 1, 1.0)
+        # A connection on which nothing is asked does not wait for a thread.
+        _, half = (
+            stack.enter_context(socket.create_connection(cluster.address, timeout=10))
+            for _ in range(2)
+        )
+        half.sendall(b"POST /sleep/0.01 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na")
+        eventually(lambda: cluster.status()["waiting"] == 1)
+        assert asleep.reply().status == 200
+        eventually(lambda: cluster.status()["waiting"] == 0)
+        half.sendall(b"b")
+        assert half.recv(1000).startswith(b"HTTP/1.1 200 ")
+
+
+def test_websockets_leave_the_reserve_alone_and_what_they_leave_is_theirs_in_a_stop(
+    start: Callable[..., Cluster],
+) -> None:
+    cluster = start("-w", "1", "--threads", "8")
+    with ExitStack() as stack:
+        asked = [
+            stack.enter_context(
+                Request(cluster.address, "/sleep/2.0", fields="Upgrade: websocket\r\n")
+            )
+            for _ in range(9)
+        ]
+        eventually(lambda: cluster.status()["waiting"] == 3)
+        assert figures(cluster, "active") == [6]
+        cluster.process.terminate()
+        # Those that waited run as soon as the others have ended.
+        assert [request.reply().status for request in asked] == [200] * 9
 
 
 def test_with_sticky_it_waits_for_its_own_worker(start: Callable[..., Cluster]) -> None:

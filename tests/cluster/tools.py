@@ -54,10 +54,13 @@ class Request:
         source: str = "",
         keep: bool = False,
         timeout: float = 30,
+        fields: str = "",
     ) -> None:
+        """``fields``: more of the request's head, lines with their ends."""
         self._sock = _connect(address, source, timeout)
         self._file = self._sock.makefile("rb")
         self._keep = keep
+        self._fields = fields
         try:
             self.again(path)
         except OSError:
@@ -73,7 +76,7 @@ class Request:
     def again(self, path: str) -> None:
         """Send another request on the same connection."""
         fields = "Host: test\r\n" if self._keep else "Host: test\r\nConnection: close\r\n"
-        self._sock.sendall(f"GET {path} HTTP/1.1\r\n{fields}\r\n".encode())
+        self._sock.sendall(f"GET {path} HTTP/1.1\r\n{fields}{self._fields}\r\n".encode())
 
     def reply(self) -> Reply:
         """The answer. EOFError when the connection ends before it is complete."""

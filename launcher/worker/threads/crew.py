@@ -38,6 +38,7 @@ from launcher.ipc.scoreboard import Notepad
 from launcher.policy.growth import Growth
 from launcher.policy.waiting import STREAM
 from launcher.pool import APP_FAILED
+from launcher.readers import MAX_THREADS
 from launcher.worker.connection import Connection
 from launcher.worker.parking import Parking
 from launcher.worker.proxied import client
@@ -307,18 +308,20 @@ class Crew:
             desk.take_in_what_is_ready()
             if self._lead.term:
                 parking.nudge()  # the new leader may have looked before we took these
-        if desk.open or len(desk):
+        if desk.open or len(desk) or self._row.waiting:
             desk.look(now)
         if now - desk.oldest(now) >= _WORTH_A_LINE:
             self._tell_that_all_are_busy(now)
 
     def _tell_that_all_are_busy(self, now: float) -> None:
         """Once, until nothing has waited for a while."""
+        busy = [seat for seat in self._seats if seat.running]
+        if not busy:  # we were stopped (SIGSTOP), and all threads are free again
+            return
         last, self._busy_told = self._busy_told, now
         if now - last < _QUIET:
             return
-        busy = [seat for seat in self._seats if seat.running]
-        oldest = min((seat.pad.began() for seat in busy), default=0)
+        oldest = min(seat.pad.began() for seat in busy)
         streams = sum(seat.running is seat.streaming for seat in busy)
         kinds = Counter(
             f"{running[2].method} {running[2].path}" for seat in busy if (running := seat.running)
@@ -328,13 +331,13 @@ class Crew:
             "%d of %d threads are busy, one for %.1f s now (%s; %d are streams), and requests "
             "wait: %s",
             len(busy),
-            self._row.capacity,
+            sum(not seat.vacant for seat in self._seats),
             time.monotonic() - oldest * 1e-9,
             most,
             streams,
             "they compute, so more threads would not help: more workers may"
             if self._growth.refused
-            else f"--threads {self._least}:{2 * self._most} allows more"
+            else f"--threads {self._least}:{min(2 * self._most, MAX_THREADS)} allows more"
             + (", and streams need one each" if streams else ""),
         )
 
@@ -457,8 +460,8 @@ class Crew:
         if text:
             conn.introduce(text, client(text))
         conn.deadline = time.monotonic() + self._first_wait
-        if since or self.desk.open:
-            self.desk.put(conn, since or time.monotonic())
+        if since:
+            self.desk.put(conn, since)
         self._parking.enter(conn, first)
 
     # Policy "kernel": nobody deals

@@ -13,11 +13,14 @@ A request that may be a stream and finds only the threads that are not for strea
 
 Each entry has a clock (``--queue-timeout``), which travels with its connection. It is
 for connections with unread bytes only: an unasked 503 on an idle one would be taken for
-the answer to its next request.
+the answer to its next request. It runs until a thread has looked: from then on, where the
+request is not complete, the client is waited for, and that has limits of its own
+(`launcher.policy.patience`).
 
-Who does what: any thread may `put`; only the main thread looks at the entries. An entry
-counts as long as its connection is parked and has had nothing consumed since; so the
-thread that serves it need not know of it.
+Who does what: any thread may `put` and `forget`, a connection that it has claimed or is
+about to park; only the main thread goes through the entries. An entry counts as long as
+its connection is parked and has had nothing consumed since; so a thread that answers the
+request need not know of it.
 """
 
 from __future__ import annotations
@@ -84,6 +87,11 @@ class Desk:
             since = known.since
         self._entries[conn.fd] = Entry(conn, conn.consumed, since, aside)
 
+    def forget(self, conn: Connection) -> None:
+        """What comes next on a claimed connection is its client's to send: no thread is needed."""
+        if self._entries:
+            self._entries.pop(conn.fd, None)
+
     def oldest(self, now: float) -> float:
         """Since when the request waits that has waited for the longest time; ``now``: none does."""
         return min((e.since for e in list(self._entries.values()) if self._waits(e)), default=now)
@@ -117,6 +125,8 @@ class Desk:
             return
         if conn.phase is Phase.BODY or _has_asked(conn):
             self.put(conn, time.monotonic())
+        else:
+            self.forget(conn)
         # Not armed again: a thread looks at it in any case, so no event can be missed.
         parking.parked[fd] = conn
         parking.ready.append((fd, events))
@@ -124,11 +134,12 @@ class Desk:
     def look(self, now: float) -> None:
         """Give away what another worker has room for; end what has waited for too long."""
         service, room = self._service, self._rooms()
+        places = service.places_for_streams
         for fd, entry in list(self._entries.items()):
             conn = entry.conn
             if not self._waits(entry):
                 if self._entries.get(fd) is entry:
-                    del self._entries[fd]
+                    self._entries.pop(fd, None)  # a thread may `forget` it at this moment
             elif now - entry.since >= self._limit:
                 if self._parking.claim(conn):
                     service.refuse_late(conn)
@@ -136,7 +147,8 @@ class Desk:
                 if self._parking.claim(conn):
                     room = [left - 1 for left in room]
                     service.give_back(conn, entry.since)
-            elif entry.aside and self._row.busy() < self._row.stream_capacity:
+            elif entry.aside and places > 0:
+                places -= 1
                 self._parking.ready.append((fd, 0))
                 self._parking.nudge()
         self._row.waiting = sum(map(self._waits, self._entries.values()))
