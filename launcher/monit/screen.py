@@ -25,9 +25,10 @@ from launcher.cli.status import Facts, activity_of, stopped
 from launcher.errors import LauncherError
 from launcher.home import Entry, Home
 from launcher.logs.reading import Line
-from launcher.monit.frame import ASCII, UNICODE, Glyphs, View, frame
+from launcher.monit.frame import frame
 from launcher.monit.gather import Errands, Logs, first_choice
 from launcher.monit.terminal import Terminal
+from launcher.monit.view import ASCII, UNICODE, Glyphs, View
 
 __all__ = ["live", "once"]
 

@@ -13,7 +13,9 @@ from rich.text import Text
 from launcher.cli.status import Facts, stopped
 from launcher.home import Entry
 from launcher.logs.reading import Line
-from launcher.monit.frame import ASCII, View, frame, show_time
+from launcher.monit.frame import frame
+from launcher.monit.lines import show_time
+from launcher.monit.view import ASCII, View
 
 UGLY = "\x1b[2J\x07\x9b31m\u202eevil\x7f\r\n\t"
 """Clears the screen, rings, colours, and turns the direction of what follows."""
