@@ -30,14 +30,16 @@ from launcher.cli.text import (
 from launcher.control.client import no_such_cluster
 from launcher.errors import LauncherError
 from launcher.home import Home
+from launcher.readers import read_threads
 from launcher.settings import OPTIONS, Settings
 
 __all__ = ["describe"]
 
 WORKERS = (
-    *("slot", "id", "pid", "status", "gen", "uptime", "reqs", "req/s", "busy", "conns"),
+    *("slot", "id", "pid", "status", "gen", "uptime", "reqs", "req/s", "conns"),
     *("cpu", "memory"),
 )
+THREADS = ("slot", "id", "threads", "of", "running", "streaming")
 EXITS = ("slot", "worker", "pid", "when", "ended", "reason")
 SETTINGS = ("option", "value", "from")
 LONGEST_VALUE = 24
@@ -53,8 +55,9 @@ LONGEST_VALUE = 24
 def describe(names: tuple[str, ...], as_json: bool) -> int:
     """Show everything about a cluster.
 
-    Its settings and where each comes from, its workers, how the last worker of
-    each slot ended, restarts by reason, the paths of its logs.
+    Its settings and where each comes from, its workers and what their threads
+    are with, how the last worker of each slot ended, restarts by reason, the
+    paths of its logs.
     """
     home = Home.open_existing()
     chosen = choose(names, home, stopped_too=True)
@@ -100,6 +103,7 @@ def _lines(facts: Facts, logs: list[str]) -> list[str]:
     return [
         *_summary(facts, logs),
         *_section("workers", _workers(facts), _by_status(facts.status["workers"])),
+        *_section("threads", _threads(facts)),
         *_section("last exits", _exits(facts), left=6),
         *_configuration(facts),
     ]
@@ -114,6 +118,7 @@ def _summary(facts: Facts, logs: list[str]) -> list[str]:
         ("app", status["app"]),
         ("listens on", ", ".join(map(str, status["bind"]))),
         ("workers", f"{facts.ready} of {status['workers_wanted']} ready ({status['sizing']})"),
+        *_to_plan_for(facts),
         ("policy", status["policy"]),
     ]
     if facts.answered:
@@ -121,6 +126,8 @@ def _summary(facts: Facts, logs: list[str]) -> list[str]:
             ("process", f"pid {status['pid']}, up {show_duration(status['uptime'])}"),
             ("generation", str(status["generation"])),
             ("requests", f"{status['requests']}, {show_rate(facts.requests_per_second)}/s"),
+            ("running", _running(status)),
+            ("waiting", str(status["waiting"])),
             ("connections", str(status["connections"])),
             ("restarts", restarts),
         ]
@@ -166,13 +173,62 @@ def _workers(facts: Facts) -> list[list[str]]:
                 show_duration(worker["uptime"]),
                 show_count(worker["requests"]),
                 show_rate(facts.worker_rates.get(str(worker["id"]), 0.0)),
-                str(worker["active"]),
                 str(worker["connections"]),
                 f"{worker['cpu']:.0f}%",
                 show_size(worker["rss"]),
             ]
         )
     return rows
+
+
+def _threads(facts: Facts) -> list[list[str]]:
+    """What the threads of each worker are with; ``-`` where its primary does not tell."""
+    least, _ = _bounds(facts) or (0, 0)
+    rows = [[*THREADS]]
+    for worker in facts.status["workers"]:
+        if worker["id"]:
+            told = worker["threads_max"] > 0
+            rows.append(
+                [
+                    str(worker["slot"]),
+                    str(worker["id"]),
+                    str(worker["threads"]) if told else "-",
+                    _one_or_range(least, worker["threads_max"]) if told else "-",
+                    str(worker["active"]),
+                    str(worker["streaming"]) if told else "-",
+                ]
+            )
+    return rows
+
+
+def _running(status: Mapping[str, Any]) -> str:
+    streams = status["streaming"]
+    return f"{status['active']}, {streams} of them streaming" if streams else f"{status['active']}"
+
+
+def _to_plan_for(facts: Facts) -> list[tuple[str, str]]:
+    """How many threads there may be, hence connections to a database; a reload has two pools."""
+    bounds = _bounds(facts)
+    if bounds is None:
+        return []
+    count = bounds[1] * facts.status["workers_wanted"]
+    plan = f"plan for {count} database connections, {2 * count} in a reload"
+    return [("threads", f"{_one_or_range(*bounds)} each; {plan}")]
+
+
+def _bounds(facts: Facts) -> tuple[int, int] | None:
+    """MIN and MAX of its threads; None where what it has kept cannot be read."""
+    kept = {name: value for name, value, _ in _settings(facts)}
+    try:
+        settings = Settings(threads=read_threads(str(kept.get("threads"))))
+    except ValueError:
+        return None
+    return settings.threads_min, settings.threads_max
+
+
+def _one_or_range(least: int, most: int) -> str:
+    """``4-64``, or ``8`` where both are the same."""
+    return f"{least}-{most}" if 0 < least < most else str(most)
 
 
 def _exits(facts: Facts) -> list[list[str]]:

@@ -20,6 +20,7 @@ from launcher.cli.text import (
     table,
     width,
 )
+from launcher.cli.threads import waits
 from launcher.home import Home
 
 __all__ = ["COLOURS", "harmless_json", "list_clusters"]
@@ -48,6 +49,7 @@ def list_clusters(as_json: bool) -> int:
 
     Workers are ready/wanted, restarts crashed/reloaded; cpu and memory are
     those of the workers together; req/s is the average of the last seconds.
+    Where requests wait for a thread, a line below says so.
     """
     home = Home.open_existing()
     if home is None:
@@ -74,11 +76,11 @@ def _nothing() -> str:
 
 
 def _lines(clusters: Sequence[Facts]) -> list[str]:
-    """The table, and below a cluster's row what is wrong with it."""
+    """The table, and below a cluster's row what is wrong with it and what waits."""
     look = Look(width(), _styled(clusters))
     rows = _fitting([[*HEADINGS], *map(_row, clusters)], look)
     heading, *lines = table(rows[0], rows[1:], 2, look)
-    return [heading, *map(_with_error, lines, clusters)]
+    return [heading, *map(_with_notes, lines, clusters)]
 
 
 def _fitting(rows: list[list[str]], look: Look) -> list[list[str]]:
@@ -103,11 +105,13 @@ def _styled(clusters: Sequence[Facts]) -> Style:
     return style
 
 
-def _with_error(line: str, facts: Facts) -> str:
-    error = facts.status["error"]
-    if not error:
-        return line
-    return f"{line}\n{click.style(f'  error: {printable(error)}', fg='red')}"
+def _with_notes(line: str, facts: Facts) -> str:
+    notes = [line]
+    if error := facts.status["error"]:
+        notes.append(click.style(f"  error: {printable(error)}", fg="red"))
+    if waiting := waits(facts.status):
+        notes.append(click.style(f"  {waiting}", fg="yellow"))
+    return "\n".join(notes)
 
 
 def _row(facts: Facts) -> list[str]:

@@ -22,8 +22,12 @@ def monit(name: str | None, once: bool) -> int:
 
     Rates are averages of the last seconds, and so are p50 and p99: the times
     in which half and 99 % of the requests were answered. With --once, and in
-    the first second, these two are since the start of each worker. busy is the
-    number of running requests; restarts are crashed/reloaded.
+    the first second, these two are since the start of each worker. restarts
+    are crashed/reloaded.
+
+    busy is how many requests run, of how many could at once; streams is how
+    many of them are streams, threads how many threads there are just now.
+    Where requests wait for a thread, a line says so.
 
     A cluster that does not answer is shown as errored; if it was asked for by
     NAME, --once then exits with 1.

@@ -1,6 +1,6 @@
 """The object of a cluster in ``list --json``, also of one that cannot say it itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from launcher.control.client import NotRunning, call
@@ -27,6 +27,9 @@ CLUSTER: Mapping[str, Any] = {
     "workers_wanted": int,
     "sizing": str,
     "connections": int,
+    "waiting": int,
+    "active": int,
+    "streaming": int,
     "requests": int,
     "restarts": dict,
     "error": (str, type(None)),
@@ -44,10 +47,17 @@ WORKER: Mapping[str, Any] = {
     "uptime": NUMBER,
     "requests": int,
     "active": int,
+    "streaming": int,
+    "threads": int,
+    "threads_max": int,
     "connections": int,
     "rss": int,
     "cpu": NUMBER,
 }
+LATER: Mapping[str, Any] = {"waiting": 0, "streaming": 0}
+LATER_OF_WORKERS: Mapping[str, Any] = {"streaming": 0, "threads": 0, "threads_max": 0}
+"""What primaries of earlier versions do not tell, and what is taken for it."""
+
 LAST_EXIT: Mapping[str, Any] = {
     "slot": int,
     "id": int,
@@ -149,6 +159,9 @@ def stopped(entry: Entry) -> dict[str, Any]:
         "workers_wanted": _kept(kept, "wanted", 0),
         "sizing": _kept(kept, "sizing", ""),
         "connections": 0,
+        "waiting": 0,
+        "active": 0,
+        "streaming": 0,
         "requests": 0,
         "restarts": dict.fromkeys(RESTARTS, 0),
         "error": f"its primary (pid {entry.dead.pid}) died" if entry.dead else None,
@@ -168,14 +181,17 @@ def _ask(home: Home, entry: Entry, verb: str) -> Facts:
         return _of_folder(entry)
     except LauncherError as error:
         return _of_folder(entry, status="errored", pid=pid, error=str(error))
-    if verb == "status" and _is_status(answer):
-        return Facts(answer, entry.settings or {}, answered=True)
-    if verb == "describe" and _is_description(answer):
-        told = {key: answer[key] for key in DESCRIPTION}
-        return Facts(**told, answered=True)
-    if verb == "activity" and _is_activity(answer):
-        rate = answer["requests_per_second"]
-        return Facts(answer["status"], entry.settings or {}, rate, answered=True, activity=answer)
+    status = _understood(answer if verb == "status" else _part(answer, "status"))
+    if status:
+        kept = entry.settings or {}
+        if verb == "status":
+            return Facts(status, kept, answered=True)
+        if verb == "describe" and _is_description(answer):
+            told = {key: answer[key] for key in DESCRIPTION} | {"status": status}
+            return Facts(**told, answered=True)
+        if verb == "activity" and _is_activity(answer):
+            rate = answer["requests_per_second"]
+            return Facts(status, kept, rate, answered=True, activity=answer)
     problem = "its primary is of another version of the launcher"
     return _of_folder(entry, status="errored", pid=pid, error=problem)
 
@@ -187,10 +203,35 @@ def _kept(settings: Mapping[str, Any], key: str, default: T) -> T:
     return value if type(value) is type(default) else default
 
 
+def _part(value: Any, key: str) -> Any:
+    return value.get(key) if isinstance(value, dict) else None
+
+
+def _understood(told: Any) -> dict[str, Any] | None:
+    """A primary's status with every key that this version shows; None where it is none.
+
+    A primary may be of an earlier version, which runs on while the launcher is replaced.
+    """
+    workers = _part(told, "workers")
+    if not isinstance(workers, list):
+        return None
+    workers = [_completed(worker, LATER_OF_WORKERS, WORKER) for worker in workers]
+    active = sum(_kept(worker, "active", 0) for worker in workers if isinstance(worker, dict))
+    status = _completed({**told, "workers": workers}, {**LATER, "active": active}, CLUSTER)
+    return status if _is_status(status) else None
+
+
+def _completed(told: Any, defaults: Mapping[str, Any], order: Iterable[str]) -> Any:
+    """An object with these defaults for what it lacks, and its keys in this order."""
+    if not isinstance(told, dict):
+        return told
+    whole = {**defaults, **told}
+    return {key: whole[key] for key in (*order, *whole) if key in whole}
+
+
 def _is_description(value: Any) -> bool:
     return (
         _has_shape(value, DESCRIPTION)
-        and _is_status(value["status"])
         and all(_has_shape(each, LAST_EXIT) for each in value["last_exits"])
         and all(isinstance(rate, NUMBER) for rate in value["worker_rates"].values())
     )
@@ -199,7 +240,6 @@ def _is_description(value: Any) -> bool:
 def _is_activity(value: Any) -> bool:
     return (
         _has_shape(value, ACTIVITY)
-        and _is_status(value["status"])
         and all(_has_shape(each, {**LATELY, "id": int}) for each in value["workers"])
         and all(_has_shape(each, ACTIVE) for each in value["active"])
     )

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from launcher.cli.status import Facts
 from launcher.cli.text import show_duration, show_rate, show_size
+from launcher.cli.threads import busy, waits
 from launcher.logs.cleaning import printable
 from launcher.monit.layout import fitting, window
 from launcher.monit.lines import counted, show_time
@@ -32,12 +33,12 @@ COLOURS = {
 }
 
 HEADINGS = (
-    *("name", "status", "pid", "uptime", "restarts", "req/s", "p50", "p99", "busy", "conns"),
-    *("cpu", "memory"),
+    *("name", "status", "pid", "uptime", "restarts", "req/s", "p50", "p99"),
+    *("busy", "streams", "threads", "conns", "cpu", "memory"),
 )
-LEAST = (8, 10, 7, 6, 8, 5, 5, 5, 4, 5, 4, 6)
+LEAST = (8, 10, 6, 6, 8, 5, 5, 5, 7, 7, 7, 5, 4, 6)
 """Widths that keep the columns where they are while the figures change."""
-RANKS = (0, 0, 8, 9, 5, 1, 3, 2, 4, 6, 4, 7)
+RANKS = (0, 0, 8, 9, 5, 1, 3, 2, 4, 10, 11, 6, 4, 7)
 """Which column goes first when there is no room: the one with the highest."""
 LEFT = 2
 LONGEST_NAME = 24
@@ -55,7 +56,7 @@ class _Row:
 def table_height(view: View, width: int) -> int:
     """The rows that the whole `table` would have."""
     workers = len(view.cluster.status["workers"]) if view.cluster else 0
-    return 1 + workers + sum(1 + len(_errors(facts, width)) for facts in view.clusters)
+    return 1 + workers + sum(1 + len(_notes(facts, width)) for facts in view.clusters)
 
 
 def table(view: View, width: int, rows: int) -> list[Text]:
@@ -66,16 +67,16 @@ def table(view: View, width: int, rows: int) -> list[Text]:
     ]
     workers = _worker_rows(view.clusters[view.selected], view.glyphs)
     room = rows - 1
-    errors = _shown_errors(view, width, room - len(workers))
+    notes = _shown_notes(view, width, room - len(workers))
     shown = window(len(clusters), view.selected, _cluster_room(room, len(clusters), len(workers)))
-    left = room - len(shown) - sum(len(errors[index]) for index in shown)
+    left = room - len(shown) - sum(len(notes[index]) for index in shown)
     hidden = len(workers) - max(0, left - 1) if len(workers) > left else 0
     workers = workers[: len(workers) - hidden]
     heading = _Row(HEADINGS, {}, "bold bright_black")
     grid = _Grid.of([heading, *clusters, *workers], width)
     lines = [grid.line(heading)]
     for index in shown:
-        lines += [grid.line(clusters[index]), *errors[index]]
+        lines += [grid.line(clusters[index]), *notes[index]]
         if index == view.selected:
             lines += [grid.line(row) for row in workers]
             if hidden and left > 0:
@@ -84,12 +85,12 @@ def table(view: View, width: int, rows: int) -> list[Text]:
     return lines
 
 
-def _shown_errors(view: View, width: int, room: int) -> list[list[Text]]:
-    """What is wrong with each cluster; where that is too much, with the selected one."""
-    errors = [_errors(facts, width) for facts in view.clusters]
-    if len(errors) + sum(map(len, errors)) > room:
-        return [error if at == view.selected else [] for at, error in enumerate(errors)]
-    return errors
+def _shown_notes(view: View, width: int, room: int) -> list[list[Text]]:
+    """The notes on each cluster; where these are too many, on the selected one."""
+    notes = [_notes(facts, width) for facts in view.clusters]
+    if len(notes) + sum(map(len, notes)) > room:
+        return [each if at == view.selected else [] for at, each in enumerate(notes)]
+    return notes
 
 
 def _cluster_room(room: int, clusters: int, workers: int) -> int:
@@ -152,7 +153,9 @@ def _cluster_row(facts: Facts, selected: bool, glyphs: Glyphs) -> _Row:
         show_rate(facts.requests_per_second),
         show_time(activity["p50"]),
         show_time(activity["p99"]),
-        str(sum(worker["active"] for worker in workers)),
+        busy(workers),
+        str(status["streaming"]),
+        str(sum(worker["threads"] for worker in workers)),
         str(status["connections"]),
         f"{sum(worker['cpu'] for worker in workers):.0f}%",
         show_size(sum(worker["rss"] for worker in workers)),
@@ -187,7 +190,9 @@ def _worker_row(worker: Mapping[str, Any], lately: Mapping[str, Any], mark: str)
         show_rate(lately.get("requests_per_second", 0.0)),
         show_time(lately.get("p50")),
         show_time(lately.get("p99")),
-        str(worker["active"]),
+        busy([worker]),
+        str(worker["streaming"]),
+        str(worker["threads"]),
         str(worker["connections"]),
         f"{worker['cpu']:.0f}%",
         show_size(worker["rss"]),
@@ -195,9 +200,11 @@ def _worker_row(worker: Mapping[str, Any], lately: Mapping[str, Any], mark: str)
     return _Row(cells, styles)
 
 
-def _errors(facts: Facts, width: int) -> list[Text]:
-    error = facts.status["error"]
-    if not error:
-        return []
-    lines = textwrap.wrap(printable(error), max(20, width - 6))
-    return [Text(f"    {line}", "red") for line in lines[:LONGEST_ERROR]]
+def _notes(facts: Facts, width: int) -> list[Text]:
+    """What is wrong with a cluster, and what waits."""
+    error = printable(facts.status["error"] or "")
+    lines = textwrap.wrap(error, max(20, width - 6))[:LONGEST_ERROR]
+    notes = [Text(f"    {line}", "red") for line in lines]
+    if waiting := waits(facts.status):
+        notes.append(Text(f"    {waiting}", "yellow"))
+    return notes

@@ -58,8 +58,12 @@ class Dispatcher:
 
     def __len__(self) -> int:
         """Requests that wait for a thread, here and in the workers."""
-        here = sum(connection.since > 0 for connection in self._waiting.values())
-        return here + sum(worker.row.waiting for worker in self._ring)
+        return self.held + sum(worker.row.waiting for worker in self._ring)
+
+    @property
+    def held(self) -> int:
+        """Those of them that wait here."""
+        return sum(connection.since > 0 for connection in self._waiting.values())
 
     @property
     def full(self) -> bool:

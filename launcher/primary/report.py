@@ -33,9 +33,9 @@ def report(primary: Primary) -> dict[str, Any]:
         "workers_wanted": primary.wanted,
         "sizing": settings.sizing,
         "connections": len(primary.traffic) + in_kernel,
-        "waiting": primary.traffic.waiting,
-        "active": sum(worker.row.busy() for worker in workers),
-        "streaming": sum(worker.row.streaming for worker in workers),
+        "waiting": primary.traffic.waiting + sum(worker.row.waiting for worker in workers),
+        "active": sum(entry["active"] for entry in entries),
+        "streaming": sum(entry["streaming"] for entry in entries),
         "requests": primary.requests,
         "restarts": dict(primary.restarts),
         "error": primary.error,
@@ -59,6 +59,7 @@ def description(primary: Primary, meter: Meter) -> dict[str, Any]:
 
 def _worker(worker: WorkerHandle, now: float) -> dict[str, Any]:
     cpu, rss = worker.cpu_and_rss(now)
+    active = worker.row.busy()
     return {
         "id": worker.id,
         "slot": worker.slot,
@@ -67,8 +68,9 @@ def _worker(worker: WorkerHandle, now: float) -> dict[str, Any]:
         "status": str(worker.state),
         "uptime": round(now - worker.since, 1),
         "requests": worker.requests,
-        "active": worker.row.busy(),
-        "streaming": worker.row.streaming,
+        "active": active,
+        # The worker counts its streams now and then; one may have ended since.
+        "streaming": min(active, worker.row.streaming),
         "threads": worker.row.living,
         "threads_max": worker.row.threads,
         "connections": worker.connections,

@@ -88,8 +88,8 @@ class Traffic:
 
     @property
     def waiting(self) -> int:
-        """Requests that wait for a thread, here and in the workers."""
-        return len(self._dispatcher)
+        """Requests that wait in the primary; others wait in workers."""
+        return self._dispatcher.held
 
     @property
     def taking_leave(self) -> bool:

@@ -31,6 +31,9 @@ def worker(slot: int, **changes: Any) -> dict[str, Any]:
         "uptime": 3.2,
         "requests": 600,
         "active": 1,
+        "streaming": 0,
+        "threads": 4,
+        "threads_max": 64,
         "connections": 2,
         "rss": 31457280,
         "cpu": 1.5,
@@ -39,9 +42,14 @@ def worker(slot: int, **changes: Any) -> dict[str, Any]:
 
 
 def cluster(
-    name: str = "web", workers: int = 2, active: tuple[Any, ...] = (), **changes: Any
+    name: str = "web",
+    workers: int | list[dict[str, Any]] = 2,
+    active: tuple[Any, ...] = (),
+    **changes: Any,
 ) -> Facts:
-    """A cluster that has answered."""
+    """A cluster that has answered, with so many workers like all others, or with these."""
+    if isinstance(workers, int):
+        workers = [worker(slot) for slot in range(workers)]
     status = {
         "name": name,
         "status": "online",
@@ -51,17 +59,20 @@ def cluster(
         "policy": "round-robin",
         "generation": 1,
         "uptime": 187.0,
-        "workers_wanted": workers,
+        "workers_wanted": len(workers),
         "sizing": "2: one per CPU",
         "connections": 3,
+        "waiting": 0,
+        "active": len(workers),
+        "streaming": 0,
         "requests": 1200,
         "restarts": {"crash": 1, "timeout": 0, "memory": 0, "recycle": 0, "reload": 4},
         "error": None,
-        "workers": [worker(slot) for slot in range(workers)],
+        "workers": workers,
         **changes,
     }
     lately = {"requests_per_second": 61.5, "p50": 0.0012, "p99": 0.25}
-    each = [{"id": slot + 1, **lately} for slot in range(workers)]
+    each = [{"id": slot + 1, **lately} for slot in range(len(workers))]
     told = {**lately, "p99": 0.31, "status": status, "workers": each, "active": [*active]}
     return Facts(status, {}, 123.0, answered=True, activity=told)
 
@@ -94,12 +105,12 @@ FULL = View(
 def test_the_whole_picture_at_80_columns() -> None:
     assert drawn(FULL, 80, 18) == [
         " launcher monit                               3 clusters · 2 workers · 12:00:00",
-        " name     status         pid restarts req/s   p50   p99 busy conns  cpu memory",
+        " name     status        pid restarts req/s   p50   p99    busy conns  cpu memory",
         "   api    stopped",
-        " ▸ web    online 2/2    4242      1/4   123 1.2ms 310ms    2     3   3%  60.0M",
-        "   ├ 0 #1 online        4250             62 1.2ms 250ms    1     2   2%  30.0M",
-        "   └ 1 #2 online        4251             62 1.2ms 250ms    1     2   2%  30.0M",
-        "   mail   errored         99",
+        " ▸ web    online 2/2   4242      1/4   123 1.2ms 310ms   2/128     3   3%  60.0M",
+        "   ├ 0 #1 online       4250             62 1.2ms 250ms    1/64     2   2%  30.0M",
+        "   └ 1 #2 online       4251             62 1.2ms 250ms    1/64     2   2%  30.0M",
+        "   mail   errored        99",
         "    cluster 'mail' does not answer",
         "─ running requests of web ────────────────────────────────────────────────── 2 ─",
         "   12s   0 #1  GET /slow",
@@ -124,6 +135,31 @@ def test_more_room_shows_more() -> None:
     assert ["log of web" in line for line in beside] == [True]
     (row,) = [line for line in lines if "GET /slow" in line]
     assert row.endswith("hello")
+
+
+def test_where_there_is_room_it_tells_streams_and_threads() -> None:
+    workers = [worker(0, active=6, streaming=2, threads=7), worker(1, active=0)]
+    view = View([cluster(workers=workers, streaming=2)])
+    heading, web, first, second = (line.split() for line in drawn(view, 103, 24)[1:5])
+    at = slice(-6, -3)
+    assert heading[at] == ["busy", "streams", "threads"]
+    assert (web[at], first[at]) == (["6/128", "2", "11"], ["6/64", "2", "7"])
+    assert second[at] == ["0/64", "0", "4"]
+    assert "threads" not in "\n".join(drawn(view, 102, 24)), "it goes first"
+
+
+def test_what_waits_is_told_below_its_cluster() -> None:
+    clusters = [cluster("api", waiting=1), cluster("web", waiting=12, error="app fails")]
+    for selected in (0, 1):
+        lines = drawn(View(clusters, selected))
+        place = next(index for index, line in enumerate(lines) if "api " in line)
+        assert lines[place + 1] == "    1 request waits for a thread: 2 of 8 are busy; at most 128"
+        place = next(index for index, line in enumerate(lines) if "web " in line)
+        assert lines[place + 1 : place + 3] == [
+            "    app fails",
+            "    12 requests wait for a thread: 2 of 8 are busy; at most 128",
+        ]
+    assert not [line for line in drawn(FULL) if "wait" in line]
 
 
 def test_how_the_requests_have_been() -> None:
