@@ -165,7 +165,7 @@ class Watcher:
         start, again = self._growth.decide(living, self._computing(now), self._sample(now))
         if start and not self._start_thread():
             self._growth.failed(now)
-        if again > VACANT_FOR and self._idle():
+        if again == math.inf and self._idle():
             return math.inf
         return min(again, self._look_for_vacancy(now))
 
