@@ -123,7 +123,9 @@ class Desk:
         if conn.phase in _GOES_ON_HERE:
             self._service.go_on(conn)
             return
-        if conn.phase is Phase.BODY or _has_asked(conn):
+        if self.since(conn):
+            pass  # known from the last time; asking the kernel again, for each, would take long
+        elif conn.phase is Phase.BODY or _has_asked(conn):
             self.put(conn, time.monotonic())
         else:
             self.forget(conn)
