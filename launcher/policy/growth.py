@@ -10,13 +10,13 @@ One request that computes without end is no reason to have the others wait.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 PAUSE = 0.001
 """Seconds between two threads that are started, at least."""
 
-_BUSY = 0.9
+_BUSY = 0.95
 """Part of the time from which on the interpreter counts as used up."""
 
 _WINDOW = 0.02
@@ -40,14 +40,16 @@ FAILED = 1.0
 """Seconds until it is tried again after a thread could not be started."""
 
 
+Ran = Callable[[], Mapping[int, float]]
+"""Looks up how many seconds each thread that is at work has run, by seat."""
+
+
 class Sample(NamedTuple):
-    """What was used up to a moment, in seconds; of threads by seat."""
+    """What was used up to a moment, in seconds."""
 
     when: float
     cpu: float
     """Of the whole process."""
-    ran: Mapping[int, float]
-    queued: Mapping[int, float]
 
 
 class Growth:
@@ -57,12 +59,14 @@ class Growth:
         self._least = least
         self._most = most
         self._last: Sample | None = None
+        self._used_up: tuple[Sample, Mapping[int, float]] | None = None
+        """When the interpreter was first seen to be used up, and what each thread had run then."""
         self._unchecked_until = -math.inf
         self._not_before = -math.inf
         self.refused = False
         """Whether there are to be no more threads for now."""
 
-    def decide(self, living: int, computing: int, sample: Sample) -> tuple[bool, float]:
+    def decide(self, living: int, computing: int, sample: Sample, ran: Ran) -> tuple[bool, float]:
         """Whether to start a thread now; in how many seconds to ask again, if there is need.
 
         To be asked while no thread rests. ``computing``: requests that run and are not
@@ -74,7 +78,7 @@ class Growth:
             return False, math.inf
         if now < self._not_before:
             return False, self._not_before - now
-        start, again = self._judge(living, computing, sample)
+        start, again = self._judge(living, computing, sample, ran)
         self.refused = not start and again == _AGAIN
         if start or self.refused:
             self._not_before = now + again
@@ -85,7 +89,7 @@ class Growth:
         self.refused = True
         self._not_before = now + FAILED
 
-    def _judge(self, living: int, computing: int, sample: Sample) -> tuple[bool, float]:
+    def _judge(self, living: int, computing: int, sample: Sample, ran: Ran) -> tuple[bool, float]:
         last = self._last
         if living > self._least and computing >= _SEVERAL:
             return False, _AGAIN
@@ -94,26 +98,29 @@ class Growth:
             return True, PAUSE
         if last is None or sample.when - last.when > _STALE:
             self._last = sample
+            self._used_up = None
             return False, PAUSE
         elapsed = sample.when - last.when
         if elapsed < PAUSE:
             return False, PAUSE
-        used = sample.cpu - last.cpu
-        if used + _sum_since(last.queued, sample.queued) < _BUSY * elapsed:
+        if sample.cpu - last.cpu < _BUSY * elapsed:
             self._last = sample
+            self._used_up = None
             return True, PAUSE
-        if elapsed < _WINDOW:
-            return False, _WINDOW - elapsed
-        self._last = sample
-        if max(_since(last.ran, sample.ran), default=0.0) > _MOSTLY * used:
+        return self._look_closely(sample, ran)
+
+    def _look_closely(self, sample: Sample, ran: Ran) -> tuple[bool, float]:
+        """The interpreter is used up: by one thread, or by many?"""
+        if self._used_up is None:
+            self._used_up = sample, ran()
+            return False, _WINDOW
+        first, before = self._used_up
+        if sample.when - first.when < _WINDOW:
+            return False, _WINDOW - (sample.when - first.when)
+        after = ran()
+        self._last, self._used_up = sample, None
+        most = max((after[seat] - before[seat] for seat in after.keys() & before.keys()), default=0)
+        if most > _MOSTLY * (sample.cpu - first.cpu):
             self._unchecked_until = sample.when + _WINDOW
             return True, PAUSE
         return False, _AGAIN
-
-
-def _since(before: Mapping[int, float], after: Mapping[int, float]) -> list[float]:
-    return [after[seat] - before[seat] for seat in after.keys() & before.keys()]
-
-
-def _sum_since(before: Mapping[int, float], after: Mapping[int, float]) -> float:
-    return sum(_since(before, after))

@@ -39,7 +39,7 @@ _FORGETTING = [(1 - _WEIGHT) ** quick for quick in range(64)]
 
 _FIRST_TRIAL, _LAST_TRIAL = 16, 512
 _STREAK = 8
-_EVERY = 8
+_EVERY = 64
 """Of the requests that are handed over one in so many is measured."""
 
 _MOST_PASSED = 16
@@ -141,6 +141,17 @@ class Route:
             self._between = 0
         self._count_down(in_lead)
         self._plan_next()
+
+    def handed_over(self) -> None:
+        """As `ended`, for one that was handed over, was not measured, and took its time.
+
+        Nothing is learned of it. It is the usual case of an app that waits, so it is short.
+        """
+        self._until_trial -= 1
+        if self._until_trial % _EVERY == 0 or self._until_trial <= 0:
+            if self._until_trial <= 0:
+                self._streak = _STREAK
+            self._plan_next()
 
     def held_up(self) -> None:
         """A request of it made the leader wait for `CLIP`: the next ones are expected to as well.

@@ -20,6 +20,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 from launcher.descriptors import reset
+from launcher.worker import unyielding
 from launcher.worker.outgoing import FilePart, Outgoing
 from launcher.worker.sockets import LentSocket
 
@@ -97,6 +98,7 @@ class Connection:
         "serial",
         "sock",
         "started",
+        "unsent_parts",
         "written",
     )
 
@@ -158,6 +160,8 @@ class Connection:
         self.lowat = 1
         self.incoming: Incoming | None = None
         self.outgoing = Outgoing()
+        self.unsent_parts = self.outgoing.parts
+        """Whether something is kept that the client has not taken: looked at for each request."""
         """What the client has not taken yet."""
 
     def introduce(self, text: str, client: tuple[str, int] | None) -> None:
@@ -189,6 +193,8 @@ class Connection:
         Raises Broken when the client is gone.
         """
         try:
+            if unyielding.crowded and size <= unyielding.MOST:
+                return unyielding.receive(self.fd, size, _PEEK)
             return self.sock.recv(size, _PEEK)
         except BlockingIOError:
             return None
@@ -225,7 +231,10 @@ class Connection:
         """Consume ``size`` bytes that were peeked before."""
         while size > 0:
             try:
-                dropped = len(self.sock.recv(size, _DROP))
+                if unyielding.crowded:
+                    dropped = unyielding.drop(self.fd, size)
+                else:
+                    dropped = len(self.sock.recv(size, _DROP))
             except OSError as error:
                 raise Broken from error
             if not dropped:
@@ -277,7 +286,7 @@ class Connection:
 
         Raises Broken when the client is gone.
         """
-        if self.outgoing:
+        if self.unsent_parts:
             self.keep(data)
             return self.flush()
         sent = self._send(data)
@@ -356,7 +365,10 @@ class Connection:
 
     def _send(self, data: bytes | memoryview) -> int:
         try:
-            sent = self.sock.send(data, _SEND)
+            if unyielding.crowded and type(data) is bytes:
+                sent = unyielding.send(self.fd, data, _SEND)
+            else:
+                sent = self.sock.send(data, _SEND)
         except BlockingIOError:
             return 0
         except OSError as error:

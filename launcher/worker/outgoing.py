@@ -65,42 +65,43 @@ class Block:
 class Outgoing:
     """Pieces in memory and of files, in order."""
 
-    __slots__ = ("_parts", "memory")
+    __slots__ = ("memory", "parts")
 
     def __init__(self) -> None:
-        self._parts: deque[Block | FilePart] = deque()
+        self.parts: deque[Block | FilePart] = deque()
+        """Empty when there is nothing; the same object for good."""
         self.memory = 0
         """Bytes of memory that it takes. A file takes none."""
 
     def __bool__(self) -> bool:
-        return bool(self._parts)
+        return bool(self.parts)
 
     def __len__(self) -> int:
-        return sum(map(len, self._parts))
+        return sum(map(len, self.parts))
 
     def keep(self, data: bytes | memoryview) -> None:
         """Add a copy of ``data``. Raises OSError when there is no memory."""
         rest = memoryview(data)
         while rest:
-            last = self._parts[-1] if self._parts else None
+            last = self.parts[-1] if self.parts else None
             if not isinstance(last, Block) or last.filled == Block.SIZE:
                 last = Block()
-                self._parts.append(last)
+                self.parts.append(last)
             size = last.fill(rest)
             self.memory += size
             rest = rest[size:]
 
     def keep_file(self, part: FilePart) -> None:
         """Add a piece of a file."""
-        self._parts.append(part)
+        self.parts.append(part)
 
     def first(self) -> Block | FilePart:
         """What is to be sent next."""
-        return self._parts[0]
+        return self.parts[0]
 
     def done(self) -> None:
         """The first part is sent."""
-        part = self._parts.popleft()
+        part = self.parts.popleft()
         if isinstance(part, FilePart):
             os.close(part.fd)
         else:
@@ -108,5 +109,5 @@ class Outgoing:
 
     def clear(self) -> None:
         """Drop all of it."""
-        while self._parts:
+        while self.parts:
             self.done()

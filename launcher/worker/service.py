@@ -23,7 +23,7 @@ from launcher.ipc.scoreboard import CLOSES, Notepad
 from launcher.policy.patience import Patience
 from launcher.policy.rescue import CONTINUE
 from launcher.policy.waiting import CAREFUL, HAND_OVER, MEASURE, WORTH, Forecast, Route
-from launcher.worker import proxied
+from launcher.worker import proxied, unyielding
 from launcher.worker import request as requests
 from launcher.worker.body import Incoming
 from launcher.worker.body_errors import BodyError
@@ -471,7 +471,7 @@ class Service:
             # Sent first, consumed after: if we die in between, the primary
             # finds the response complete and consumes the request for us.
             conn.drop(size)
-            if conn.outgoing or (conn.pinned and not again):
+            if conn.unsent_parts or (conn.pinned and not again):
                 self._pin(conn, answered=True)  # a part of its body may come still
             elif conn.pinned:
                 self._unpin(conn)
@@ -511,11 +511,13 @@ class Service:
             again = self._hot.run(data, head, conn, pad, now, not self._keepalive, hold)
             if not conn.held:
                 conn.drop(size)
-                if conn.outgoing:
+                if conn.unsent_parts:
                     self._pin(conn, answered=True)
         finally:
             took = time.monotonic_ns() - now
-            if plan or took > WORTH:
+            if plan == HAND_OVER and took > WORTH:
+                route.handed_over()
+            elif plan or took > WORTH:
                 self._learn(route, seat, took, in_lead, measured)
             else:
                 route.quick += 1
@@ -553,7 +555,8 @@ class Service:
         seat = self._seats[pad.thread]
         in_lead = self._lead.leads(seat)
         if plan & HAND_OVER and in_lead:
-            self._lead.give_up()
+            self._lead.give_up(seat.term)
+            unyielding.crowded = True
             in_lead = False
         measured = plan & MEASURE != 0
         if measured:
@@ -671,7 +674,7 @@ class Service:
             if not conn.send(response):
                 self._unread.stay(conn, pad)
             conn.drop(size)
-            if conn.outgoing:
+            if conn.unsent_parts:
                 self._pin(conn, answered=True)
         finally:
             pad.end(took)
@@ -680,7 +683,7 @@ class Service:
     def _served_plain(
         self, conn: Connection, again: bool, ended: bool, more: bool, now: int
     ) -> None:
-        changed = ended or conn.outgoing or conn.lowat > 1 or conn.started
+        changed = ended or conn.unsent_parts or conn.lowat > 1 or conn.started
         if again and not changed and conn.events == READABLE and not self._to_share:
             # As `_await_next` where nothing has changed since the last request.
             conn.deadline = now * 1e-9 + self._keepalive
@@ -693,7 +696,7 @@ class Service:
     def _served(self, conn: Connection, again: bool, more: bool, look_again: bool = True) -> None:
         """What comes after a response. ``more``: the client may be sending another request."""
         conn.forget_request()
-        if conn.outgoing:
+        if conn.unsent_parts:
             self._await_reading(conn, closing=not again)
         elif again:
             self._await_next(conn, look_again)
@@ -766,7 +769,7 @@ class Service:
 
     def _linger(self, conn: Connection) -> None:
         """Close without destroying what the client has not read yet (RFC 9112 section 9.6)."""
-        if conn.outgoing:
+        if conn.unsent_parts:
             self._await_reading(conn, closing=True)
             return
         if not conn.pinned:  # what still comes is no request, for no other worker either

@@ -29,7 +29,9 @@ def run(route: Route, took: int, waited: int | None = None, *, contended: int = 
     handed_over = plan & HAND_OVER != 0
     real = took if waited is None else waited
     whole = took + contended * handed_over
-    if plan or whole > WORTH:
+    if plan == HAND_OVER and whole > WORTH:
+        route.handed_over()
+    elif plan or whole > WORTH:
         held_up = not handed_over and real > CLIP
         if held_up:
             route.held_up()

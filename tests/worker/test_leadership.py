@@ -130,7 +130,7 @@ class Troupe:
         if self.lead.asleep:
             self.lead.wake()
         if job is None:
-            self.lead.give_up()
+            self.lead.give_up(term)
             return False
         job()
         return True
@@ -176,7 +176,7 @@ def test_the_thread_that_rested_last_is_called_first() -> None:
     seats = [Seat(index, anything) for index in range(3)]
     leading = lead.attain(seats[0])
     lead.resting += seats[1:]
-    lead.give_up()
+    assert lead.give_up(leading)
     assert leading
     assert lead.term is seats[2].term is not leading
     assert lead.resting == [seats[1]]
@@ -188,33 +188,49 @@ def test_a_lead_that_nobody_takes_is_vacant_until_a_thread_is_free() -> None:
     lead = Leadership()
     anything: Any = Pad()
     first, second = (Seat(index, anything) for index in range(2))
-    lead.attain(first)
-    lead.give_up()
+    assert lead.give_up(lead.attain(first))
     assert lead.term is None
     assert lead.short
     assert lead.attain(second) is lead.term is second.term
     assert not lead.leads(first)
 
 
-def test_a_thread_that_rests_as_the_lead_becomes_vacant_is_called() -> None:
-    """L finds nobody resting, F rests, L makes the lead vacant: L looks again."""
+def test_a_lead_that_was_taken_from_a_leader_is_not_given_up_by_it() -> None:
+    """The leader and the watcher end the same term; the second of them does nothing."""
     lead = Leadership()
     anything: Any = Pad()
     first, second = (Seat(index, anything) for index in range(2))
-    lead.attain(first)
+    term = lead.attain(first)
+    lead.resting.append(second)
+    assert lead.give_up(term)
+    assert not lead.give_up(term)
+    assert lead.leads(second)
 
-    class Late(list[Seat]):
-        """Somebody rests just after the leader has looked."""
 
-        def pop(self, *_: Any) -> Seat:
-            if not self:
-                self.append(second)
-                raise IndexError
-            return super().pop()
+def test_no_thread_rests_while_the_lead_is_vacant() -> None:
+    """Threads lead, give up and rest as they like; in the end one leads and the others rest."""
+    lead = Leadership()
+    anything: Any = Pad()
+    seats = [Seat(index, anything) for index in range(8)]
+    rounds = [0] * len(seats)
 
-    lead.resting = Late()
-    lead.give_up()
-    assert lead.term is second.term is not None
+    def play(seat: Seat) -> None:
+        while term := lead.attain(seat):
+            rounds[seat.index] += 1
+            if sum(rounds) > 20_000:
+                return
+            lead.give_up(term)
+
+    threads = [threading.Thread(target=play, args=(seat,)) for seat in seats]
+    for thread in threads:
+        thread.start()
+    eventually(lambda: sum(rounds) > 20_000 and len(lead.resting) == len(seats) - 1)
+    assert lead.term
+    while lead.dismiss(float("inf")):
+        pass
+    for thread in threads:
+        thread.join(DEADLINE)
+        assert not thread.is_alive()
 
 
 def test_the_one_that_has_rested_longest_leaves_first_and_none_before_its_time() -> None:
@@ -267,7 +283,7 @@ def test_the_watcher_sleeps_also_when_no_thread_rests() -> None:
     """As in a worker of one thread. It is woken when the lead is given up, and opens the desk."""
     release = threading.Event()
     with Troupe(1) as troupe:
-        assert troupe.do(troupe.lead.give_up).wait(DEADLINE)
+        assert troupe.do(lambda: troupe.lead.give_up(troupe.lead.term)).wait(DEADLINE)
         eventually(lambda: troupe.lead.asleep and troupe.lead.term)
         troupe.hold_up(release)
         assert troupe.opened.wait(DEADLINE)

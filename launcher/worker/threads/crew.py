@@ -39,6 +39,7 @@ from launcher.policy.growth import Growth
 from launcher.policy.waiting import STREAM
 from launcher.pool import APP_FAILED
 from launcher.readers import MAX_THREADS
+from launcher.worker import unyielding
 from launcher.worker.connection import Connection
 from launcher.worker.parking import Parking
 from launcher.worker.proxied import client
@@ -349,10 +350,8 @@ class Crew:
             seat.turn += 1
             self._lead_for(term, seat)
             self._go_on(seat)
-            # The new leader may be waiting already, and sees none of these.
+            # The new leader may be waiting for events already, and does not see to these.
             self._service.send_held(seat.pad)
-            if self._parking.ready:
-                self._parking.nudge()
             self._rest(seat)
         seat.vacate()
 
@@ -366,7 +365,9 @@ class Crew:
                 service.send_held(pad)
                 self._rest(seat)
                 term.since = 0.0
-                service.look_ahead(parking.wait())
+                found = parking.wait()
+                unyielding.crowded = len(lead.resting) + 1 < self._row.living
+                service.look_ahead(found)
                 seat.turn += 1
                 continue  # sending may have taken so long that another leads
             term.since = time.monotonic()

@@ -15,16 +15,12 @@ Either way the old leader finishes what it does. Afterwards it serves what is re
 long as the new leader has not come to that (it may be waiting for the interpreter), and
 only then rests: under load that saves waking a thread for each request.
 
-The lead is a `Term`. Who holds the current one leads; a thread whose term is another
-one has lost the lead, whatever it was told before. So it is harmless when a leader
-gives up the lead while the watcher takes it: two threads are called, the later term is
-the current one, and the thread with the other rests again.
-
-Interleavings that matter, with leader L and thread F that is about to rest:
-
-* L finds nobody resting; F rests; L makes the lead vacant: L looks again whether
-  somebody rests, and finds F.
-* L makes the lead vacant; F rests: F looks again whether the lead is vacant, and takes it.
+The lead is a `Term`. The thread whose term is the current one leads; one with another
+term has lost the lead, whatever it was told before. Whose term it is changes in one step,
+under a lock: the leader that gives up the lead and the watcher that takes it both say
+which term they mean, so the second of them finds another one and does nothing; and a
+thread that rests is either seen by the leader that looks for one to call, or sees the
+vacant lead that this one has left. So there never is a vacant lead while a thread rests.
 
 Rejected: one next in line that looks at the leader every 2 ms (a worker then ran 500
 waiting requests a second at most), and several threads in one epoll_wait(2) (they wake
@@ -65,20 +61,19 @@ class Leadership:
         """Whether the last resting thread was called: the watcher is to see to that."""
         self.asleep = False
         """Whether the watcher wants to be woken when the leader has something to serve."""
+        self._changing = threading.Lock()
+        """For the two above."""
         self._bell = threading.Lock()
         self._bell.acquire()
 
     def attain(self, seat: Seat) -> Term | None:
         """Rest until the thread of this seat is called; its term, None: it is to leave."""
-        if self.term is None:
-            return self._take(seat)
         seat.resting_since = time.monotonic()
-        self.resting.append(seat)
-        if self.term is None:
-            # L has made the lead vacant, and may have looked before we rested.
-            with contextlib.suppress(ValueError):  # we were called meanwhile: the bell says so
-                self.resting.remove(seat)
-                return self._take(seat)
+        with self._changing:
+            if self.term is None:
+                term = seat.term = self.term = Term(seat)
+                return term
+            self.resting.append(seat)
         seat.bell.acquire()
         return seat.term
 
@@ -86,25 +81,31 @@ class Leadership:
         """Whether the thread of this seat leads."""
         return self.term is seat.term is not None
 
-    def give_up(self) -> None:
-        """The leader is about to wait: another leads from here on, or nobody."""
-        while not self._call():
-            self.term = None
-            if not self.resting:  # else F has rested meanwhile, and may have seen our term
-                break
+    def give_up(self, term: Term | None) -> bool:
+        """This term ends: another thread leads from here on, or none; False: it has ended before.
+
+        For the leader that is about to wait, and for the watcher.
+        """
+        with self._changing:
+            if self.term is not term:
+                return False
+            if self.resting:
+                seat = self.resting.pop()
+                seat.term = self.term = Term(seat)
+                seat.bell.release()
+            else:
+                self.term = None
         if not (self.resting or self.short):
             self.short = True
             self.wake()
+        return True
 
     def dismiss(self, idle_since: float) -> Seat | None:
         """Have the thread leave that has rested for the longest time, if since before then."""
-        try:
-            seat = self.resting[0]
-            if seat.resting_since >= idle_since:
+        with self._changing:
+            if not self.resting or self.resting[0].resting_since >= idle_since:
                 return None
-            self.resting.remove(seat)
-        except (IndexError, ValueError):  # it was called just now
-            return None
+            seat = self.resting.pop(0)
         seat.term = None
         seat.bell.release()
         return seat
@@ -118,17 +119,3 @@ class Leadership:
     def wait_for_bell(self, timeout: float) -> None:
         """For the watcher: until it is woken, or for so many seconds; negative: for ever."""
         self._bell.acquire(timeout=timeout)
-
-    def _call(self) -> bool:
-        """Call the thread that rested last; False: none rests."""
-        try:
-            seat = self.resting.pop()
-        except IndexError:
-            return False
-        seat.term = self.term = Term(seat)
-        seat.bell.release()
-        return True
-
-    def _take(self, seat: Seat) -> Term:
-        term = seat.term = self.term = Term(seat)
-        return term

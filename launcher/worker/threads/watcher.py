@@ -45,6 +45,9 @@ _CALM = 0.0005
 _CALMEST = 0.010
 _ALERT = 50
 
+_SURE = 10
+"""Looks in a row that find a resting thread before the watcher wants to be rung again."""
+
 VACANT_FOR = 0.010
 """Seconds without a leader, and without a thread that gets free, after which the desk opens."""
 
@@ -84,6 +87,8 @@ class Watcher:
         self._seen: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
         """Of the event that the leader was last seen with: since when, the time of the look,
         and what the CPU clocks of the leader and of the process showed then."""
+        self._enough = 0
+        """Looks in a row that found a thread that rests."""
         self._vacant: tuple[int, float] = (0, 0.0)
         """What the seats' turns came to when the lead was first seen vacant, and when that was."""
 
@@ -144,8 +149,7 @@ class Watcher:
         """Take the lead from a leader that is held up, unless there is nothing else to do."""
         if not (waits or self._parking.has_events() or self._has_held()):
             return False
-        if self._lead.term is term:
-            self._lead.give_up()
+        if self._lead.give_up(term):
             self._calm = 0.0
             if waits:
                 self._held_up(term.seat)
@@ -156,13 +160,20 @@ class Watcher:
     def _reinforce(self, now: float) -> float:
         """The last resting thread was called: start one, or notice that there are no more."""
         lead = self._lead
-        lead.short = False  # before the look: a call after it says so again
         if lead.resting:
             self._vacant = 0, 0.0
-            return math.inf
-        lead.short = True
+            self._enough += 1
+            # Where the last one rests and is called all the time, do not be rung each time.
+            if self._enough < _SURE:
+                return VACANT_FOR
+            lead.short = False
+            if lead.resting:
+                return math.inf
+            lead.short = True  # the last one was called before that, and did not ring
+        self._enough = 0
         living = sum(not seat.vacant for seat in self._seats)
-        start, again = self._growth.decide(living, self._computing(now), self._sample(now))
+        sample = Sample(now, time.process_time())
+        start, again = self._growth.decide(living, self._computing(now), sample, self._ran)
         if start and not self._start_thread():
             self._growth.failed(now)
         if again == math.inf and self._idle():
@@ -202,14 +213,9 @@ class Watcher:
             for seat in self._seats
         )
 
-    def _sample(self, now: float) -> Sample:
-        times = {seat.index: seat.scheduled() for seat in self._seats if seat.running}
-        return Sample(
-            now,
-            time.process_time(),
-            {index: ran * 1e-9 for index, (ran, _) in times.items()},
-            {index: queued * 1e-9 for index, (_, queued) in times.items()},
-        )
+    def _ran(self) -> dict[int, float]:
+        running = [seat for seat in self._seats if seat.running]
+        return {seat.index: seat.scheduled()[0] * 1e-9 for seat in running}
 
 
 def _cpu_clock(seat: Seat) -> float:
