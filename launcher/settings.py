@@ -217,7 +217,7 @@ class Settings:
         path=True,
     )
     rerun: bool = option(
-        True, read_switch, "", "Run a safe request again, once, when its worker dies."
+        True, read_switch, "", "Run a safe request again when its worker dies of something else."
     )
     timeout: float = option(
         30.0, seconds(0), "SECONDS", "Answer 504 to a request stuck for this long; 0: never."

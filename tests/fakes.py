@@ -43,6 +43,7 @@ class FakeWorker(WorkerHandle):
         stack.callback(os.close, memory)
         row = Scoreboard(memory, threads).row(number)
         row.living = row.capacity = threads
+        row.heartbeat = 2**62  # it is always well
         super().__init__(number, number, 1, number, row, ours, 0.0)
 
     def take(self, connection: Connection) -> None:

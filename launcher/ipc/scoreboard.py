@@ -63,6 +63,9 @@ BUCKETS = len(BOUNDS) + 1
 
 _FEW = 4
 
+_LATELY = 1_500_000_000
+"""Nanoseconds; a worker gives one every half second."""
+
 IDLE, RUNNING, RUNNING_SAFE = range(3)
 """States of a note. *Safe*: the request may be run again (RFC 9110 section 9.2)."""
 
@@ -135,21 +138,23 @@ class Scoreboard:
             self._words[-1] = index + 1
         return Row(self._words, self._bytes, index * _row_words(self.threads), self.threads)
 
-    def room(self, apart: Row, streams: bool = False) -> int:
-        """How many more requests the other workers can begin. Rows of the dead have none.
+    def room(self, apart: Row, now: int, streams: bool = False) -> int:
+        """How many more requests the other workers can begin (``now``: monotonic nanoseconds).
 
-        ``streams``: how many more of those that may be streams.
+        The dead have no room, nor do those that give no sign of life: they are stopped, or a
+        call holds their interpreter. ``streams``: how many more of those that may be streams.
         """
         field = _STREAM_CAPACITY if streams else _CAPACITY
         size = _row_words(self.threads)
         # One look at the same word of every row that was ever handed out; 1,024 of them take
         # 10 us. To look at the others would have the kernel make memory for them.
         capacities = self._words[field : self._words[-1] * size : size].tolist()
-        return sum(
-            max(0, capacity - self.row(index).busy())
+        others = (
+            (self.row(index), capacity)
             for index, capacity in enumerate(capacities)
             if capacity and index * size != apart.start
         )
+        return sum(max(0, capacity - row.busy()) for row, capacity in others if row.is_alive(now))
 
 
 class Row:
@@ -258,6 +263,10 @@ class Row:
     @waiting.setter
     def waiting(self, value: int) -> None:
         self._words[self.start + _WAITING] = value
+
+    def is_alive(self, now: int) -> bool:
+        """Whether the worker has given a sign of life lately (``now``: monotonic nanoseconds)."""
+        return now - self.heartbeat < _LATELY
 
     def busy(self) -> int:
         """How many threads run a request."""

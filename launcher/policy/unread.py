@@ -23,6 +23,10 @@ GRACES = ((1 / 4, 5.0), (1 / 2, 1.0), (1.0, 0.25))
 at most this share of the threads stay with theirs: the rest is for everybody else."""
 
 
+MANY = 8
+"""Threads of a worker from which on a quarter of them is more than one."""
+
+
 @dataclass(slots=True)
 class Reader:
     """A client that has yet to read. ``taken``: bytes it had taken of its connection at ``since``.
@@ -58,7 +62,12 @@ _Key = TypeVar("_Key")
 
 
 def grace(staying: int, threads: int) -> float:
-    """Seconds that a client may read nothing, where so many of the threads stay for theirs."""
+    """Seconds that a client may read nothing, where so many of the threads stay for theirs.
+
+    None where only a quarter of many are left: each that stays holds what its app has made.
+    """
+    if threads >= MANY and staying > 3 / 4 * threads:
+        return 0.0
     return next(seconds for share, seconds in GRACES if staying <= share * threads)
 
 

@@ -101,7 +101,8 @@ class WorkerHandle:
 
     def room(self) -> int:
         """How many requests more it can run at once, as things are."""
-        return self.row.capacity - self.load()
+        alive = self.row.is_alive(time.monotonic_ns())
+        return self.row.capacity - self.load() if alive else 0
 
     def held_up(self) -> float:
         """Seconds for which all threads that it has have been with their requests; 0: one is free.

@@ -618,6 +618,9 @@ class Service:
             if conn.phase is not Phase.BODY and conn.peek(1) is None:
                 self._await_client(conn)
                 return
+            if conn.phase is Phase.HANDSHAKE:  # there is no way to say it yet
+                self._close(conn)
+                return
             self._pin(conn, answered=True)
             conn.send(dated(refusals.UNAVAILABLE))
             self._linger(conn)

@@ -398,6 +398,11 @@ def test_room_is_looked_for_without_touching_rows_that_nobody_has() -> None:
     rows = [board.row(index) for index in range(3)]
     for row in rows:
         row.capacity = 2
-    assert board.room(apart=rows[0]) == 4
+        row.heartbeat = 1_000_000_000
+    assert board.room(rows[0], now=2_000_000_000) == 4
+    begin(rows[1])
+    assert board.room(rows[0], now=2_000_000_000) == 3
+    rows[2].heartbeat = 5_000_000_000
+    assert board.room(rows[0], now=5_000_000_000) == 2, "the other gives no sign of life"
     assert os.fstat(fd).st_blocks * 512 < 100_000
     os.close(fd)

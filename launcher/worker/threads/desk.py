@@ -135,7 +135,7 @@ class Desk:
 
     def look(self, now: float) -> None:
         """Give away what another worker has room for; end what has waited for too long."""
-        service, room = self._service, self._rooms()
+        service, room = self._service, self._rooms(int(now * 1e9))
         places = service.places_for_streams
         for fd, entry in list(self._entries.items()):
             conn = entry.conn
@@ -155,13 +155,13 @@ class Desk:
                 self._parking.nudge()
         self._row.waiting = sum(map(self._waits, self._entries.values()))
 
-    def _rooms(self) -> list[float]:
+    def _rooms(self, now: int) -> list[float]:
         """How many more requests other workers can begin; of those that may be streams."""
         if self._service.must_give_back:
             return [math.inf, math.inf]
         if not (self._service.may_give_back and self._entries):
             return [0, 0]
-        return [self._board.room(self._row), self._board.room(self._row, streams=True)]
+        return [self._board.room(self._row, now), self._board.room(self._row, now, streams=True)]
 
     def _waits(self, entry: Entry) -> bool:
         conn = entry.conn
