@@ -185,7 +185,7 @@ def test_a_body_that_is_on_its_way_is_waited_for_unless_it_stops(
 
 def test_what_waits_in_the_outbox_says_so_too(company: Gated) -> None:
     company.go_on.set()
-    service, pad = company.crew._service, company.crew._seats[0].pad
+    service, pad = company.crew._service, company.crew._staff.seats[0].pad
     with company.deal(1) as client:
         promised = answer(client)
         (conn,) = eventually(lambda: [*company.crew._parked.values()])

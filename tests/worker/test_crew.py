@@ -141,9 +141,9 @@ def test_what_goes_on_behind_its_response_is_ended_all_the_same(company: Company
 
 
 def test_a_request_is_not_given_up_once_it_has_ended(company: Company) -> None:
-    service, pad = company.crew._service, company.crew._seats[0].pad
+    service, pad = company.crew._service, company.crew._staff.seats[0].pad
     ran: list[Any] = []
-    seats = company.crew._seats
+    seats = company.crew._staff.seats
     company.closing = lambda: ran.extend(seat.running for seat in seats)
     with company.deal(1) as client:
         assert answered(client)

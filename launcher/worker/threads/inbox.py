@@ -1,0 +1,141 @@
+"""What the primary says to a worker: connections to serve, and orders."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+from launcher.ipc.channel import Channel, ChannelClosed
+from launcher.ipc.messages import (
+    Deal,
+    Deals,
+    Drain,
+    Listen,
+    Reopen,
+    Resume,
+    Retire,
+    Returned,
+    Share,
+    Shed,
+    decode,
+)
+from launcher.worker.connection import Connection
+from launcher.worker.parking import Parking
+from launcher.worker.proxied import client
+from launcher.worker.secure import SecureConnection
+from launcher.worker.service import Service
+from launcher.worker.sockets import Socket
+from launcher.worker.threads.accepting import Accepting
+
+if TYPE_CHECKING:
+    from launcher.worker.process import Worker
+
+
+class Inbox:
+    """The worker's end of its channel, for whatever thread finds that something has come."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        channel: Channel,
+        parking: Parking,
+        service: Service,
+        accepting: Accepting,
+        *,
+        secure: bool,
+        first_wait: float,
+        retire: Callable[[bool], None],
+    ) -> None:
+        """``secure``: connections speak TLS. ``first_wait``: seconds that a new client has for its
+        request. ``retire`` as in `Retire`."""
+        self.orphaned = False
+        """Whether the primary is gone."""
+        self._worker = worker
+        self._channel = channel
+        self._parking = parking
+        self._service = service
+        self._accepting = accepting
+        self._secure = secure
+        self._first_wait = first_wait
+        self._retire = retire
+        self._row = worker.orders.row
+        self._families = [_family(address) for address in worker.orders.addresses]
+        self._receiving = threading.Lock()
+        self._closed = False
+
+    @property
+    def fd(self) -> int:
+        """Readable while something has come."""
+        return self._channel.fd
+
+    def close_if(self, at_rest: Callable[[], bool]) -> bool:
+        """Take nothing more, if nothing is left to do, as ``at_rest`` says meanwhile."""
+        with self._receiving:
+            self._closed = at_rest()
+        return self._closed
+
+    def receive(self) -> None:
+        """Do what has been said."""
+        if not self._receiving.acquire(blocking=False):
+            return  # a leader that was held up is at it; what it leaves is reported again
+        try:
+            while received := self._channel.receive():
+                self._heard(decode(received[0]), received[1])
+        except ChannelClosed:
+            self._parking.ignore(self._channel.fd)
+            self.orphaned = True
+            self._worker.wake()
+        finally:
+            self._receiving.release()
+
+    def _heard(self, message: Any, descriptors: list[int]) -> None:
+        match message:
+            case Deals(deals):
+                self._row.taken += len(deals)
+                for deal, descriptor in zip_longest(deals, descriptors):
+                    self._take(deal, descriptor)
+            case Drain():
+                self._service.closing.end_all()
+            case Retire(final):
+                self._retire(final)
+            case Resume():
+                self._service.paused = False
+            case Share(number):
+                self._service.share(number)
+            case Shed(number):
+                self._service.shed(number)
+            case Listen():
+                self._accepting.begin(descriptors)
+            case Reopen():
+                self._worker.reopen_logs(descriptors)
+
+    def _take(self, deal: Deal, descriptor: int | None) -> None:
+        if descriptor is None or self._closed:  # no room for it here (MSG_CTRUNC), or too late
+            self._worker.tell(Returned(deal.serial, deal.since))
+            if descriptor is not None:
+                os.close(descriptor)
+            return
+        serial, written, consumed, listener, port, first, since, host, text = deal
+        # With all three given, Python asks the kernel for no option.
+        family = self._families[listener]
+        sock = Socket(family, socket.SOCK_STREAM, 0, fileno=descriptor)
+        # The primary asks whether we are well (serial 0) without TLS.
+        kind = SecureConnection if self._secure and serial else Connection
+        conn = kind(sock, serial, listener, host, port, written, consumed)
+        if text:
+            conn.introduce(text, client(text))
+        conn.deadline = time.monotonic() + self._first_wait
+        if since:
+            self._service.desk.put(conn, since)
+        self._parking.enter(conn, first)
+
+
+def _family(address: str) -> socket.AddressFamily:
+    if address.startswith("unix:"):
+        return socket.AF_UNIX
+    return socket.AF_INET6 if address.startswith("[") else socket.AF_INET
