@@ -140,6 +140,8 @@ class Staff:
         )
 
     def _advice(self, streams: int) -> str:
+        if self._cannot_start:
+            return "the system allows no more threads (ulimit -u, pids.max)"
         if self.growth.refused:
             return "they compute, so more threads would not help: more workers may"
         more = f"--threads {self._least}:{min(2 * self._most, MAX_THREADS)} allows more"
