@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -73,13 +74,16 @@ class Seat:
         self.ident = threading.get_ident()
         self.native_id = threading.get_native_id()
         self.pad.sign(self.native_id)
+        with contextlib.suppress(OSError):  # hidden, or compiled out
+            name = f"/proc/self/task/{self.native_id}/schedstat"
+            self._schedstat = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
 
     def vacate(self) -> None:
         """The calling thread leaves."""
         self.ident = 0
-        if self._schedstat >= 0:
-            os.close(self._schedstat)
-            self._schedstat = -1
+        schedstat, self._schedstat = self._schedstat, -1
+        if schedstat >= 0:
+            os.close(schedstat)
         self.vacant = True
 
     def begin_measuring(self) -> None:
@@ -114,9 +118,6 @@ class Seat:
         on its core (/proc/PID/task/TID/schedstat, Documentation/scheduler/sched-stats.rst);
         zeros where the kernel does not tell. For any thread, while this one lives."""
         try:
-            if self._schedstat < 0:
-                name = f"/proc/self/task/{self.native_id}/schedstat"
-                self._schedstat = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
             ran, queued, _ = os.pread(self._schedstat, 64, 0).split()
             return int(ran), int(queued)
         except (OSError, ValueError):
