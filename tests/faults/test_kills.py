@@ -241,7 +241,7 @@ def kill_busy(cluster: Cluster) -> None:
     eventually(lambda: all(w["pid"] != busy[0] for w in cluster.status()["workers"]))
 
 
-def test_gets_that_kill_at_the_same_time_cost_hardly_more_than_two_workers_each(
+def test_gets_that_kill_at_the_same_time_cost_no_more_than_the_policy_allows(
     cluster: Cluster, counts: Path
 ) -> None:
     """Where one runs for the second time beside one that runs for the first, neither is proven."""
@@ -250,7 +250,7 @@ def test_gets_that_kill_at_the_same_time_cost_hardly_more_than_two_workers_each(
         for wire in wires:
             wire.get("/die")
         assert [wire.reply().status for wire in wires] == [502] * 4
-    assert posts_run(counts)["die"] <= 12
+    assert posts_run(counts)["die"] <= 16, "four of any age prove it"
     eventually(cluster.ready)
 
 
