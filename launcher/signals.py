@@ -16,7 +16,7 @@ from typing import Any
 
 Reaction = Callable[[int, FrameType | None], object]
 
-_CRASH = {
+CRASHES = {
     signal.SIGABRT,  # also of systemd's watchdog
     signal.SIGBUS,
     signal.SIGFPE,
@@ -25,6 +25,7 @@ _CRASH = {
     signal.SIGSYS,
     signal.SIGTRAP,
 }
+"""What a process brings upon itself by a defect (signal(7)). Never caught."""
 _HARMLESS = {
     signal.SIGCONT,
     signal.SIGPIPE,  # this one and SIGXFSZ are ignored by Python
@@ -36,7 +37,7 @@ _OF_THE_TERMINAL = {signal.SIGTTIN, signal.SIGTTOU}
 """Ignored: a handler for SIGTTOU would have its write(2) tried again for ever."""
 
 CAUGHT = frozenset(
-    signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP} - _CRASH - _HARMLESS
+    signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP} - CRASHES - _HARMLESS
 ) - frozenset(_OF_THE_TERMINAL)
 
 _reactions: Mapping[int, Reaction] = {}

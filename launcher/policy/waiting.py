@@ -107,11 +107,6 @@ class Route:
         self.plan = 0
         self._plan_next()
 
-    @property
-    def known(self) -> bool:
-        """Whether a request of it, or of one that begins alike, has ever ended."""
-        return self._seen or (self._above is not None and self._above._seen)
-
     def ended(self, took: int, waited: int | None, in_lead: bool, sure: bool = False) -> None:
         """A request has ended.
 

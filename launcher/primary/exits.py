@@ -6,20 +6,12 @@ import os
 import signal
 from dataclasses import dataclass
 
+from launcher.signals import CRASHES
+
 EXTERNAL = "crash"
 """The reason of an end that nobody here asked for."""
 
-_FROM_WITHIN = {
-    signal.SIGABRT,
-    signal.SIGBUS,
-    signal.SIGFPE,
-    signal.SIGILL,
-    signal.SIGSEGV,
-    signal.SIGSYS,
-    signal.SIGTRAP,
-    signal.SIGXCPU,
-    signal.SIGXFSZ,
-}
+_FROM_WITHIN = CRASHES | {signal.SIGXCPU, signal.SIGXFSZ}
 """Signals that a process brings upon itself (signal(7))."""
 
 
