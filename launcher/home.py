@@ -36,10 +36,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
+from launcher.config.readers import check_name
 from launcher.errors import LauncherError, UsageError
 from launcher.logs.folder import open_folder, remove_folder
 from launcher.places import spare_places, state_path
-from launcher.readers import check_name
 
 __all__ = [
     "ClusterFolder",

@@ -9,9 +9,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from launcher.config.settings import Settings
 from launcher.errors import LauncherError
 from launcher.home import Home, load_object, read_text, replace_file
-from launcher.settings import Settings
 
 __all__ = ["Saved", "read", "write"]
 

@@ -19,9 +19,9 @@ from launcher.cli.parallel import in_parallel
 from launcher.cli.root import COMMANDS
 from launcher.cli.status import stopped
 from launcher.cli.text import printable, show_count, show_duration, show_size, table
+from launcher.config.settings import Settings
 from launcher.errors import LauncherError
 from launcher.home import Entry, Home
-from launcher.settings import Settings
 from tests.support import alive, eventually
 
 ROOT = Path(__file__).parent.parent
@@ -30,7 +30,7 @@ PRIMARY = """
 import os, signal, sys
 from launcher.control.protocol import encode, ok, parse_request
 from launcher.home import Home
-from launcher.settings import Settings
+from launcher.config.settings import Settings
 with Home.open() as home, home.claim(sys.argv[1]) as folder:
     with folder.bind_control_socket() as listener:
         folder.write_app_json(Settings(name=sys.argv[1], wanted=2, sizing="2: so").to_json())

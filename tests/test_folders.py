@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from launcher.config.readers import read_file, read_folder
 from launcher.folders import absolute, current_folder
-from launcher.readers import read_file, read_folder
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from launcher import places
+from launcher.config.settings import Settings
 from launcher.errors import LauncherError
 from launcher.foreground import NoFolder, claimed
 from launcher.home import Home
-from launcher.settings import Settings
 from tests.faults.wire import get
 from tests.support import StartCluster, eventually
 

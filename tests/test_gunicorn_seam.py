@@ -44,9 +44,9 @@ import launcher.pool.logger
 import launcher.worker.process
 import launcher.worker.request
 import launcher.worker.response
+from launcher.config.settings import Settings
 from launcher.pool.application import _ours
 from launcher.pool.supported import why_not
-from launcher.settings import Settings
 from launcher.worker.response import Captured, error_page
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.inherited import inherited, listed, missing, not_kept
-from launcher.settings import Settings
+from launcher.config.inherited import inherited, listed, missing, not_kept
+from launcher.config.settings import Settings
 
 SESSION = [
     "_",

@@ -40,8 +40,8 @@ import requests
 
 from launcher import __version__
 from launcher.cli.root import COMMANDS
+from launcher.config.settings import POLICIES
 from launcher.policy.lifecycle import WORKER_TRANSITIONS, ClusterState
-from launcher.settings import POLICIES
 from tests.support import ROOT, eventually, online
 
 README = (ROOT / "README.md").read_text()

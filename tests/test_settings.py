@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from launcher.config.readers import check_name
+from launcher.config.resolve import default_name, resolve, resolve_sizing
+from launcher.config.settings import OPTIONS, BindAddress, Settings, parse_bind
 from launcher.errors import LauncherError, UsageError
-from launcher.readers import check_name
-from launcher.resolve import default_name, resolve, resolve_sizing
-from launcher.settings import OPTIONS, BindAddress, Settings, parse_bind
 
 
 def settings(environ: Mapping[str, str] | None = None, /, **flags: object) -> Settings:

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
+from launcher.config.resolve import resolve
+from launcher.config.settings import OPTIONS
+from launcher.config.variables import strays
 from launcher.errors import UsageError
-from launcher.resolve import resolve
-from launcher.settings import OPTIONS
-from launcher.variables import strays
 from tests.support import ROOT
 
 KUBERNETES = {

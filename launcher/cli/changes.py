@@ -126,8 +126,8 @@ def load(home: Home, name: str, verb: str, done: str, update_env: bool) -> str:
 
 def _mark(home: Home, name: str) -> str:
     """For the next start, which compares: what the configuration's variables are now."""
-    from launcher.config_file import new_mark
-    from launcher.settings import Settings
+    from launcher.config.cluster_toml import new_mark
+    from launcher.config.settings import Settings
 
     entry = home.entry(name)
     try:
@@ -139,7 +139,7 @@ def _mark(home: Home, name: str) -> str:
 def _deadline(home: Home, name: str) -> float:
     """Seconds that a change may take."""
     from launcher.cli.spawn import time_to_start
-    from launcher.settings import Settings
+    from launcher.config.settings import Settings
 
     entry = home.entry(name)
     try:

@@ -5,11 +5,11 @@ import os
 from contextlib import suppress
 
 from launcher.cli.spawn import time_to_start
-from launcher.config_file import mark_of
+from launcher.config.cluster_toml import mark_of
+from launcher.config.settings import FIXED_AT_START, Settings
 from launcher.control.client import ANSWER_WITHIN, call
 from launcher.errors import LauncherError
 from launcher.home import Home
-from launcher.settings import FIXED_AT_START, Settings
 
 __all__ = ["converge"]
 

@@ -27,11 +27,11 @@ from launcher.cli.text import (
     table,
     width,
 )
+from launcher.config.readers import read_threads
+from launcher.config.settings import OPTIONS, Settings
 from launcher.control.client import no_such_cluster
 from launcher.errors import LauncherError
 from launcher.home import Home
-from launcher.readers import read_threads
-from launcher.settings import OPTIONS, Settings
 
 __all__ = ["describe"]
 

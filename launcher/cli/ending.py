@@ -7,10 +7,10 @@ import click
 from launcher.cli.completion import cluster_names
 from launcher.cli.root import version
 from launcher.cli.selection import for_each
+from launcher.config.readers import MAX_SECONDS
 from launcher.control.client import NotRunning, ask, no_such_cluster
 from launcher.errors import LauncherError
 from launcher.home import Home
-from launcher.readers import MAX_SECONDS
 
 __all__ = ["delete", "stop"]
 

@@ -3,9 +3,9 @@
 import os
 
 from launcher.cli.text import complain
+from launcher.config.settings import Settings
 from launcher.errors import LauncherError
 from launcher.home import Entry, Home
-from launcher.settings import Settings
 
 __all__ = ["kept_settings"]
 

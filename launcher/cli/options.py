@@ -1,4 +1,4 @@
-"""The options of ``run`` and ``start``, made from the table in ``launcher.settings``."""
+"""The options of ``run`` and ``start``, made from the table in ``launcher.config.settings``."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 import click
 
 from launcher.cli.text import complain
-from launcher.settings import OPTIONS, Option
-from launcher.variables import strays
+from launcher.config.settings import OPTIONS, Option
+from launcher.config.variables import strays
 
 __all__ = ["settings_options", "tell_strays"]
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from launcher.cli.kept import kept_settings
-from launcher.config_file import FILE, ConfigFile
+from launcher.config.cluster_toml import FILE, ConfigFile
+from launcher.config.resolve import Layer, given_by, resolve
+from launcher.config.settings import Settings
 from launcher.errors import LauncherError, UsageError
 from launcher.home import Home
-from launcher.resolve import Layer, given_by, resolve
-from launcher.settings import Settings
 
 __all__ = ["Plan", "plan_for_run", "plans_for_start"]
 

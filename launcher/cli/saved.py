@@ -12,7 +12,7 @@ from launcher.errors import LauncherError
 from launcher.home import Home
 
 if TYPE_CHECKING:
-    from launcher.settings import Settings
+    from launcher.config.settings import Settings
 
 __all__ = ["resurrect", "save"]
 
@@ -67,7 +67,7 @@ def resurrect() -> int:
 def _tell_what_is_not_saved(
     running: "Sequence[Settings]", variables: Mapping[str, Sequence[str]]
 ) -> None:
-    from launcher.inherited import listed, not_kept
+    from launcher.config.inherited import listed, not_kept
 
     names = {name for each in running for name in not_kept(variables[each.name], each)}
     names.discard("PYTHONPATH")  # where that is missing, the start fails and says why

@@ -19,7 +19,7 @@ def sizing() -> int:
     use: the least of CPU affinity, cpuset and cgroup quota.
     """
     from launcher.cli.options import tell_strays
-    from launcher.resolve import resolve_sizing
+    from launcher.config.resolve import resolve_sizing
     from launcher.sizing import cpu_limits, memory_limit
 
     tell_strays(os.environ)

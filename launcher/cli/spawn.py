@@ -16,14 +16,14 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from launcher import PACKAGE_ROOT
-from launcher.address import parse_bind
-from launcher.config_file import new_mark
+from launcher.config.address import parse_bind
+from launcher.config.cluster_toml import new_mark
+from launcher.config.settings import Settings
 from launcher.control.client import Refused
 from launcher.control.protocol import MAX_REPLY, ProtocolError, parse_reply
 from launcher.errors import LauncherError
 from launcher.home import Entry, Home, already_running
 from launcher.places import state_path
-from launcher.settings import Settings
 
 __all__ = ["Starting", "starting", "time_to_start"]
 

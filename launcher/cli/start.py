@@ -17,9 +17,9 @@ from launcher.cli.text import complain, printable
 from launcher.errors import LauncherError, UsageError
 
 if TYPE_CHECKING:
-    from launcher.config_file import ConfigFile
+    from launcher.config.cluster_toml import ConfigFile
+    from launcher.config.settings import Settings
     from launcher.home import Home
-    from launcher.settings import Settings
 
 __all__ = ["start", "start_all"]
 
@@ -106,7 +106,7 @@ def _attempt(
 
 def _tell_missing(settings: "Settings", names: Set[str]) -> None:
     """Name what the app had from its shell and will not have from this one: it may need it."""
-    from launcher.inherited import listed, missing
+    from launcher.config.inherited import listed, missing
 
     if gone := missing(names, settings, os.environ):
         complain(

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from launcher.settings import Settings
+from launcher.config.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

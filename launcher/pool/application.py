@@ -14,6 +14,7 @@ from gunicorn.config import Config
 from gunicorn.errors import AppImportError
 from gunicorn.util import import_app
 
+from launcher.config.settings import Settings
 from launcher.errors import LauncherError
 from launcher.ipc.boot import Boot
 from launcher.pool.gunicorn_config import configure
@@ -21,7 +22,6 @@ from launcher.pool.load_error import LoadError, app_traceback
 from launcher.pool.logger import Logger
 from launcher.pool.patched import patched_by
 from launcher.pool.temporary import provide
-from launcher.settings import Settings
 
 
 class Application(BaseApplication):
@@ -129,7 +129,7 @@ def _wsgi_app(name: str, app: Any) -> Any:
 
 def _read_config(path: str, name: str) -> dict[str, str]:
     """The variables that cluster.toml sets for this app now. They win over the others."""
-    from launcher.config_file import environment
+    from launcher.config.cluster_toml import environment
 
     try:
         return environment(path, name)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 from launcher import PACKAGE_ROOT
+from launcher.config.settings import Settings
 from launcher.ipc.boot import Boot
 from launcher.ipc.channel import Channel, ChannelClosed
 from launcher.ipc.messages import Configured, Failed, Loaded, Notice, encode
@@ -27,7 +28,6 @@ from launcher.pool.arbiter import Arbiter
 from launcher.pool.fork_safety import open_sockets, why_not_to_fork
 from launcher.pool.load_error import LoadError
 from launcher.pool.source_watch import SourceWatch
-from launcher.settings import Settings
 
 _STDERR = 2
 

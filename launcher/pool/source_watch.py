@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from launcher.readers import open_regular
+from launcher.config.readers import open_regular
 
 INTERVAL = 1.0
 """Seconds between two looks."""

@@ -14,11 +14,11 @@ import sys
 import traceback
 from typing import Any
 
+from launcher.config.settings import Settings
 from launcher.control.protocol import encode, ok, refused
 from launcher.errors import LauncherError
 from launcher.home import Home
 from launcher.primary.main import serve
-from launcher.settings import Settings
 
 _MAX_PLAN = 1 << 20
 

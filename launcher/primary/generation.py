@@ -13,6 +13,7 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from launcher.config.settings import Settings
 from launcher.ipc.boot import Boot
 from launcher.ipc.channel import Channel, ChannelClosed
 from launcher.ipc.messages import (
@@ -30,7 +31,6 @@ from launcher.primary.log import folder
 from launcher.primary.pool_process import PoolProcess
 from launcher.primary.reactor import Timer
 from launcher.primary.worker_handle import WorkerHandle
-from launcher.settings import Settings
 
 _UNPROVEN = 8
 """Workers launched together while none of a generation has been ready, so that an app

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from launcher.config.inherited import inherited
 from launcher.errors import LauncherError
 from launcher.home import ClusterFolder
-from launcher.inherited import inherited
 from launcher.primary import log
 from launcher.primary.control import ControlServer
 

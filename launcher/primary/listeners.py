@@ -11,11 +11,11 @@ import stat
 import struct
 from collections.abc import Iterable
 
+from launcher.config.settings import BindAddress
 from launcher.errors import LauncherError
 from launcher.primary import unix_socket
 from launcher.primary.pool_process import FOR_PRIMARY
 from launcher.primary.unix_socket import ALL, EVERYBODY, Access
-from launcher.settings import BindAddress
 
 _SYSTEMD_FIRST_FD = 3  # sd_listen_fds(3)
 

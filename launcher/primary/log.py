@@ -14,12 +14,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from launcher.config.settings import Settings
 from launcher.errors import LauncherError
 from launcher.home import ClusterFolder
 from launcher.logs.cleaning import printable, printable_lines
 from launcher.logs.files import Limits, LogFile
 from launcher.logs.folder import PRIMARY, make_folder, require_files
-from launcher.settings import Settings
 
 _STDOUT, _STDERR = 1, 2
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from launcher.config.settings import Settings
 from launcher.errors import LauncherError
 from launcher.ipc.messages import Changed, Configured, Reopen
 from launcher.logs.folder import POOL
@@ -35,7 +36,6 @@ from launcher.primary.succession import Succession
 from launcher.primary.traffic import Traffic
 from launcher.primary.watch import Watch
 from launcher.primary.worker_handle import WorkerHandle
-from launcher.settings import Settings
 
 _SOON = 1.0
 """Seconds until a reload that nobody waits for is tried again."""

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
+from launcher.config.settings import Settings
 from launcher.ipc.channel import Channel, ChannelClosed
 from launcher.ipc.messages import (
     Changed,
@@ -42,7 +43,6 @@ from launcher.primary.log import log
 from launcher.primary.pool_process import start_pool
 from launcher.primary.reactor import Reactor
 from launcher.primary.worker_handle import WorkerHandle
-from launcher.settings import Settings
 
 _LAST_MOMENT = 1.0
 """Seconds that killed processes get to be gone before the primary is."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from launcher import refusals
+from launcher.config.settings import Settings
 from launcher.ipc.messages import Cut, Listen, Pinned, Proxied, Returned, Share, Unpinned
 from launcher.policy.balance import surplus
 from launcher.policy.capacity import capacity, leaving
@@ -26,7 +27,6 @@ from launcher.primary.room import Room, require_descriptors
 from launcher.primary.roster import ConnectionMessage
 from launcher.primary.trial import Trial
 from launcher.primary.worker_handle import WorkerHandle
-from launcher.settings import Settings
 
 
 class Traffic:

@@ -17,8 +17,8 @@ import stat
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from launcher.config.settings import Settings
 from launcher.errors import LauncherError
-from launcher.settings import Settings
 
 __all__ = ["ALL", "EVERYBODY", "Access", "access_of", "admit", "bind"]
 

@@ -8,6 +8,8 @@ import signal
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from launcher.config.resolve import scale_target
+from launcher.config.settings import FIXED_AT_START, Settings
 from launcher.control.protocol import VERBS
 from launcher.errors import LauncherError
 from launcher.home import ClusterFolder
@@ -18,8 +20,6 @@ from launcher.primary.generation import Terms
 from launcher.primary.meter import Meter
 from launcher.primary.primary import Primary
 from launcher.primary.report import description, report
-from launcher.resolve import scale_target
-from launcher.settings import FIXED_AT_START, Settings
 
 _Args = Mapping[str, Any]
 

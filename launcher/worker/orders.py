@@ -6,9 +6,9 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from launcher.config.settings import Settings
 from launcher.ipc.scoreboard import Row, Scoreboard
 from launcher.logs.streams import Output
-from launcher.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

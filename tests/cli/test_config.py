@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from launcher.config_file import ConfigFile, environment, mark_of, new_mark
+from launcher.config.cluster_toml import ConfigFile, environment, mark_of, new_mark
+from launcher.config.resolve import resolve
+from launcher.config.settings import Settings
 from launcher.errors import LauncherError
-from launcher.resolve import resolve
-from launcher.settings import Settings
 from tests.cli.tools import Console, ask, settled
 from tests.support import eventually
 

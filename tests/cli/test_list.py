@@ -14,9 +14,9 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from launcher.config.settings import Settings
 from launcher.control.protocol import encode, ok, parse_request
 from launcher.home import Home
-from launcher.settings import Settings
 from tests.cli.tools import Console
 from tests.test_cli_usage import status_of
 

@@ -18,9 +18,9 @@ from urllib.parse import quote
 
 import pytest
 
+from launcher.config.settings import Settings
 from launcher.control.client import call
 from launcher.home import Home
-from launcher.settings import Settings
 from tests.cli.tools import Console, told
 from tests.support import eventually
 

@@ -9,7 +9,7 @@ import signal
 
 import pytest
 
-from launcher.settings import Settings
+from launcher.config.settings import Settings
 from tests.cli.tools import Console
 from tests.support import alive, eventually
 

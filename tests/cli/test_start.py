@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from launcher.config.settings import Settings
 from launcher.home import Home
-from launcher.settings import Settings
 from tests.cli.tools import Console, ask
 from tests.support import alive, eventually
 

@@ -12,7 +12,7 @@ import pytest
 from launcher.cli.describe import _lines
 from launcher.cli.status import CLUSTER, WORKER, Facts
 from launcher.cli.threads import busy, waits
-from launcher.settings import Settings
+from launcher.config.settings import Settings
 from tests.cli.tools import Console
 from tests.test_cli_usage import Shell, status_of
 

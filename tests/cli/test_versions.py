@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from launcher.config.resolve import resolve
+from launcher.config.settings import Settings
+from launcher.config.versions import FIRST, filled, is_wish
 from launcher.errors import LauncherError
-from launcher.resolve import resolve
-from launcher.settings import Settings
-from launcher.versions import FIRST, filled, is_wish
 from tests.cli.tools import Console
 
 WRITTEN: dict[str, Any] = {

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from launcher.config.resolve import resolve
 from launcher.errors import UsageError
 from launcher.pool.source_watch import SourceWatch
-from launcher.resolve import resolve
 from tests.faults.deploys import APP, ENVIRONMENT, Site, good
 from tests.faults.tools import pids, progress
 from tests.faults.wire import get

@@ -11,9 +11,9 @@ import dataclasses
 import sys
 
 from launcher.cli import main
+from launcher.config.settings import Settings
 from launcher.home import ClusterFolder
 from launcher.primary import main as primary
-from launcher.settings import Settings
 
 _serve = primary.serve
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from launcher.config.settings import POLICIES as NAMES
 from launcher.policy.scheduling import POLICIES, Policy, least_busy, round_robin, sticky
-from launcher.settings import POLICIES as NAMES
 
 
 @dataclass

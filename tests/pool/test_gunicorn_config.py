@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from gunicorn.config import KNOWN_SETTINGS, Config
 
+from launcher.config.settings import OPTIONS_BY_NAME, Settings
 from launcher.pool.application import _ours
 from launcher.pool.gunicorn_config import HONOURED, NOT_USED, OPTION, REFUSED, configure
 from launcher.pool.load_error import LoadError
-from launcher.settings import OPTIONS_BY_NAME, Settings
 from tests.pool.tools import ended, last_line
 from tests.support import APPS, ROOT, StartCluster
 

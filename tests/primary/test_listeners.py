@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from launcher.config.settings import parse_bind
 from launcher.primary.listeners import Listener, open_listeners
-from launcher.settings import parse_bind
 
 REFUSED_AFTER = 10.0
 """Seconds; the kernel sends a SYN again after one, then after two more."""

@@ -6,8 +6,8 @@ from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
 
+from launcher.config.settings import Settings
 from launcher.primary.report import report
-from launcher.settings import Settings
 from tests.fakes import FakeReactor, FakeWorker
 
 

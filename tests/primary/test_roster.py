@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from launcher.config.settings import Settings
 from launcher.primary import roster
 from launcher.primary.reactor import Reactor
 from launcher.primary.roster import Roster
-from launcher.settings import Settings
 
 
 def test_while_all_rows_are_taken_no_worker_is_forked(monkeypatch: pytest.MonkeyPatch) -> None:

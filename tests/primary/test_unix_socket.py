@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from launcher.config.resolve import resolve
+from launcher.config.settings import Settings, parse_bind
 from launcher.errors import LauncherError
 from launcher.primary.listeners import open_listeners
 from launcher.primary.unix_socket import ALL, Access, access_of, admit
-from launcher.resolve import resolve
-from launcher.settings import Settings, parse_bind
 from tests.support import StartCluster, eventually
 
 

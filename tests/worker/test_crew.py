@@ -13,10 +13,10 @@ import pytest
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
+from launcher.config.settings import Settings
 from launcher.ipc.channel import Channel
 from launcher.ipc.messages import Deal, Deals, Message, Returned, encode
 from launcher.ipc.scoreboard import Scoreboard, create
-from launcher.settings import Settings
 from launcher.worker.threads.crew import Crew
 from tests.support import eventually
 

@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from launcher.config.readers import MAX_THREADS
 from launcher.ipc.scoreboard import Row
 from launcher.policy.growth import Growth
 from launcher.policy.waiting import STREAM
-from launcher.readers import MAX_THREADS
 from launcher.worker.threads.desk import RESERVE, RESERVE_FROM
 from launcher.worker.threads.leadership import Leadership
 from launcher.worker.threads.seat import Running, Seat

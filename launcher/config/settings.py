@@ -3,7 +3,7 @@
 The row of a field of ``Settings`` holds its type, default, reader, help and
 flag. The command line, the ``LAUNCHER_<OPTION>`` variables and the keys of
 ``cluster.toml`` are derived from it through ``OPTIONS``, so a new option is one
-new row. Which source wins is decided in ``launcher.resolve``.
+new row. Which source wins is decided in ``launcher.config.resolve``.
 
 Knows nothing of click, gunicorn or processes.
 """
@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, Self, get_args, get_type_hints
 
-from launcher.address import BindAddress, parse_bind, read_bind
-from launcher.errors import LauncherError
-from launcher.readers import (
+from launcher.config.address import BindAddress, parse_bind, read_bind
+from launcher.config.readers import (
     MAX_WORKERS,
     check_name,
     one_of,
@@ -35,7 +34,8 @@ from launcher.readers import (
     seconds,
     whole,
 )
-from launcher.versions import NEEDED, filled, is_wish
+from launcher.config.versions import NEEDED, filled, is_wish
+from launcher.errors import LauncherError
 
 __all__ = [
     "FIXED_AT_START",

@@ -9,7 +9,7 @@ The first version demands exactly the keys in ``FIRST``, so these are always
 written, with its default where nothing was wished. A key that came later is
 left out at its default; the first version can then read what does not use it.
 
-Knows settings as JSON only; ``launcher.settings`` knows what they mean.
+Knows settings as JSON only; ``launcher.config.settings`` knows what they mean.
 """
 
 from collections.abc import Mapping

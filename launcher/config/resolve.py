@@ -12,11 +12,9 @@ from collections import ChainMap
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from launcher.address import BindAddress, parse_bind, read_bind
-from launcher.errors import LauncherError, UsageError
-from launcher.folders import current_folder
-from launcher.readers import MAX_WORKERS, whole
-from launcher.settings import (
+from launcher.config.address import BindAddress, parse_bind, read_bind
+from launcher.config.readers import MAX_WORKERS, whole
+from launcher.config.settings import (
     DEFAULT_APP,
     DEFAULT_BIND,
     OPTIONS,
@@ -25,7 +23,9 @@ from launcher.settings import (
     Option,
     Settings,
 )
-from launcher.variables import without_services
+from launcher.config.variables import without_services
+from launcher.errors import LauncherError, UsageError
+from launcher.folders import current_folder
 
 if TYPE_CHECKING:
     from launcher.sizing import Sizing

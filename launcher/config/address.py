@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from launcher.readers import whole
+from launcher.config.readers import whole
 
 __all__ = ["BindAddress", "parse_bind", "read_bind"]
 

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
+from launcher.config.settings import Settings
 from launcher.errors import LauncherError
-from launcher.settings import Settings
 
 __all__ = ["inherited", "listed", "missing", "not_kept"]
 
@@ -62,7 +62,7 @@ def _set_by_files(settings: Settings) -> set[str]:
     found: set[str] = set()
     with suppress(LauncherError):
         if settings.config:
-            from launcher.config_file import environment
+            from launcher.config.cluster_toml import environment
 
             found |= environment(settings.config, settings.name).keys()
     with suppress(OSError, ValueError):

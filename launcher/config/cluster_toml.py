@@ -24,11 +24,11 @@ from difflib import get_close_matches
 from functools import cached_property, partial
 from typing import Any, NoReturn
 
+from launcher.config.readers import check_name, open_regular
+from launcher.config.resolve import Given, Layer, Section
+from launcher.config.settings import OPTIONS_BY_NAME, Option, Settings
 from launcher.errors import LauncherError
 from launcher.folders import absolute
-from launcher.readers import check_name, open_regular
-from launcher.resolve import Given, Layer, Section
-from launcher.settings import OPTIONS_BY_NAME, Option, Settings
 
 __all__ = ["FILE", "ConfigFile", "environment", "mark_of", "new_mark"]
 

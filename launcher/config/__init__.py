@@ -1,0 +1,1 @@
+"""VALUES: what a cluster is to be, from every source, as frozen values."""
