@@ -145,7 +145,7 @@ class Cluster:
     def status(self) -> dict[str, Any]:
         """The object of ``list --json``, straight from the primary."""
         from launcher.control.client import call
-        from launcher.home import Home
+        from launcher.state.home import Home
 
         with Home.open_existing({"LAUNCHER_HOME": str(self.home)}) or _nothing() as home:
             named = {_pid_of(home, name): name for name in home.names()}

@@ -21,7 +21,7 @@ from launcher.cli.status import stopped
 from launcher.cli.text import printable, show_count, show_duration, show_size, table
 from launcher.config.settings import Settings
 from launcher.errors import LauncherError
-from launcher.home import Entry, Home
+from launcher.state.home import Entry, Home
 from tests.support import alive, eventually
 
 ROOT = Path(__file__).parent.parent
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent
 PRIMARY = """
 import os, signal, sys
 from launcher.control.protocol import encode, ok, parse_request
-from launcher.home import Home
+from launcher.state.home import Home
 from launcher.config.settings import Settings
 with Home.open() as home, home.claim(sys.argv[1]) as folder:
     with folder.bind_control_socket() as listener:

@@ -28,7 +28,7 @@ from launcher.control.protocol import (
     refused,
 )
 from launcher.errors import LauncherError, UsageError
-from launcher.home import Home
+from launcher.state.home import Home
 
 ROOT = Path(__file__).parent.parent
 VERBS: dict[str, dict[str, type]] = {
@@ -279,7 +279,7 @@ def test_an_answer_of_another_user_is_not_taken(
 STOPPABLE = """
 import sys
 from launcher.control.protocol import encode, ok, parse_request
-from launcher.home import Home
+from launcher.state.home import Home
 with Home.open() as home, home.claim("web") as folder:
     with folder.bind_control_socket() as listener:
         print("listening", flush=True)

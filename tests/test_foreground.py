@@ -13,8 +13,8 @@ import pytest
 from launcher import places
 from launcher.config.settings import Settings
 from launcher.errors import LauncherError
-from launcher.foreground import NoFolder, claimed
-from launcher.home import Home
+from launcher.state.foreground import NoFolder, claimed
+from launcher.state.home import Home
 from tests.faults.wire import get
 from tests.support import StartCluster, eventually
 

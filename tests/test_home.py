@@ -17,14 +17,14 @@ from typing import IO
 import pytest
 
 from launcher.errors import LauncherError, UsageError
-from launcher.home import ClusterFolder, Home, ProcessId, require_name
 from launcher.places import state_path
+from launcher.state.home import ClusterFolder, Home, ProcessId, require_name
 
 ROOT = Path(__file__).parent.parent
 
 HOLDER = """
 import sys
-from launcher.home import Home
+from launcher.state.home import Home
 with Home.open() as home, home.claim(sys.argv[1]) as folder:
     listener = folder.bind_control_socket()
     folder.write_app_json({"app": "x:y"})
@@ -215,7 +215,7 @@ def test_a_lock_just_given_up_is_waited_for(
 def test_a_lock_that_nobody_owns_up_to_is_waited_for_in_vain(
     home: Home, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("launcher.home.LOCK_UNNAMED", 0.01)
+    monkeypatch.setattr("launcher.state.home.LOCK_UNNAMED", 0.01)
     with locked(path), pytest.raises(LauncherError, match="'web' is already running: choose"):
         home.claim("web")
 

@@ -119,7 +119,7 @@ def test_the_command_line_imports_neither_gunicorn_nor_the_app(module: str) -> N
 
 @pytest.mark.parametrize("module", [*of_package("launcher.pool"), *of_package("launcher.worker")])
 def test_what_runs_in_pools_and_workers_never_imports_the_primary(module: str) -> None:
-    elsewhere = ("launcher.primary", "launcher.cli", "launcher.control", "launcher.home")
+    elsewhere = ("launcher.primary", "launcher.cli", "launcher.control", "launcher.state")
     assert [name for name in closure(module) if below(name, elsewhere)] == []
 
 

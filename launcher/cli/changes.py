@@ -12,7 +12,7 @@ from launcher.cli.root import version
 from launcher.cli.selection import for_each
 from launcher.control.client import ANSWER_WITHIN, call, call_slowly
 from launcher.errors import LauncherError, UsageError
-from launcher.home import Home
+from launcher.state.home import Home
 
 __all__ = ["load", "reload", "reset", "restart", "scale", "scale_to", "signal"]
 

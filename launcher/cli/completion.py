@@ -51,7 +51,7 @@ def cluster_names(
 ) -> list[str]:
     """The clusters there are; nothing where that cannot be told."""
     from launcher.errors import LauncherError
-    from launcher.home import Home
+    from launcher.state.home import Home
 
     try:
         home = Home.open_existing()

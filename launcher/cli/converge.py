@@ -9,7 +9,7 @@ from launcher.config.cluster_toml import mark_of
 from launcher.config.settings import FIXED_AT_START, Settings
 from launcher.control.client import ANSWER_WITHIN, call
 from launcher.errors import LauncherError
-from launcher.home import Home
+from launcher.state.home import Home
 
 __all__ = ["converge"]
 

@@ -31,7 +31,7 @@ from launcher.config.readers import read_threads
 from launcher.config.settings import OPTIONS, Settings
 from launcher.control.client import no_such_cluster
 from launcher.errors import LauncherError
-from launcher.home import Home
+from launcher.state.home import Home
 
 __all__ = ["describe"]
 

@@ -10,7 +10,7 @@ from launcher.cli.selection import for_each
 from launcher.config.readers import MAX_SECONDS
 from launcher.control.client import NotRunning, ask, no_such_cluster
 from launcher.errors import LauncherError
-from launcher.home import Home
+from launcher.state.home import Home
 
 __all__ = ["delete", "stop"]
 

@@ -5,7 +5,7 @@ import os
 from launcher.cli.text import complain
 from launcher.config.settings import Settings
 from launcher.errors import LauncherError
-from launcher.home import Entry, Home
+from launcher.state.home import Entry, Home
 
 __all__ = ["kept_settings"]
 

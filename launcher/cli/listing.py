@@ -21,7 +21,7 @@ from launcher.cli.text import (
     width,
 )
 from launcher.cli.threads import waits
-from launcher.home import Home
+from launcher.state.home import Home
 
 __all__ = ["COLOURS", "harmless_json", "list_clusters"]
 

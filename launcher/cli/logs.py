@@ -24,11 +24,11 @@ from launcher.cli.selection import for_each, report
 from launcher.cli.text import complain
 from launcher.control.client import call, no_such_cluster
 from launcher.errors import LauncherError
-from launcher.home import Home, require_name
 from launcher.logs.cleaning import printable
 from launcher.logs.files import empty
 from launcher.logs.folder import POOL, PRIMARY, file_name, require_files
 from launcher.logs.reading import Line, LogReader
+from launcher.state.home import Home, require_name
 
 __all__ = ["flush", "logs", "reopen"]
 

@@ -8,7 +8,7 @@ from launcher.cli.completion import cluster_names
 from launcher.cli.root import version
 from launcher.cli.text import complain, width
 from launcher.control.client import no_such_cluster
-from launcher.home import Home, require_name
+from launcher.state.home import Home, require_name
 
 __all__ = ["monit"]
 

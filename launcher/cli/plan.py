@@ -15,7 +15,7 @@ from launcher.config.cluster_toml import FILE, ConfigFile
 from launcher.config.resolve import Layer, given_by, resolve
 from launcher.config.settings import Settings
 from launcher.errors import LauncherError, UsageError
-from launcher.home import Home
+from launcher.state.home import Home
 
 __all__ = ["Plan", "plan_for_run", "plans_for_start"]
 

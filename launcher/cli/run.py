@@ -33,7 +33,7 @@ def run(context: click.Context, /, app: str | None, **flags: Any) -> int:
         raise UsageError(f"the command comes first: python -m launcher {command} ...")
     from launcher.cli.plan import plan_for_run
     from launcher.cli.text import complain
-    from launcher.foreground import claimed
+    from launcher.state.foreground import claimed
 
     tell_strays(os.environ)
     settings = plan_for_run(app, flags, os.environ)

@@ -9,7 +9,7 @@ import click
 from launcher.cli.root import version
 from launcher.cli.text import complain
 from launcher.errors import LauncherError
-from launcher.home import Home
+from launcher.state.home import Home
 
 if TYPE_CHECKING:
     from launcher.config.settings import Settings
@@ -25,7 +25,7 @@ def save(force: bool) -> int:
 
     Settings are saved, the values of variables are not.
     """
-    from launcher.saved import write
+    from launcher.state.saved import write
 
     with closing(Home.open_existing() or Home.open()) as home:
         running = [settings for name in home.names() if (settings := _running(home, name))]
@@ -47,7 +47,7 @@ def resurrect() -> int:
     With the variables of this shell, env and env_file of their configuration.
     """
     from launcher.cli.start import start_all
-    from launcher.saved import read
+    from launcher.state.saved import read
 
     home = Home.open_existing()
     if home is None:

@@ -9,8 +9,8 @@ from launcher.cli.parallel import in_parallel
 from launcher.cli.text import complain
 from launcher.control.client import NotRunning, Refused, no_such_cluster
 from launcher.errors import LauncherError, UsageError
-from launcher.home import Home, require_name
 from launcher.logs.cleaning import printable_lines
+from launcher.state.home import Home, require_name
 
 __all__ = ["Act", "choose", "for_each", "report"]
 

@@ -22,8 +22,8 @@ from launcher.config.settings import Settings
 from launcher.control.client import Refused
 from launcher.control.protocol import MAX_REPLY, ProtocolError, parse_reply
 from launcher.errors import LauncherError
-from launcher.home import Entry, Home, already_running
 from launcher.places import state_path
+from launcher.state.home import Entry, Home, already_running
 
 __all__ = ["Starting", "starting", "time_to_start"]
 

@@ -19,7 +19,7 @@ from launcher.errors import LauncherError, UsageError
 if TYPE_CHECKING:
     from launcher.config.cluster_toml import ConfigFile
     from launcher.config.settings import Settings
-    from launcher.home import Home
+    from launcher.state.home import Home
 
 __all__ = ["start", "start_all"]
 
@@ -50,7 +50,7 @@ def start(apps: tuple[str, ...], **flags: Any) -> int:
     env = { MODE = "production" }
     """
     from launcher.cli.plan import plans_for_start
-    from launcher.home import Home
+    from launcher.state.home import Home
 
     if os.environ.get("LISTEN_PID") == str(os.getpid()):
         raise UsageError("start cannot take over the sockets of systemd: run can")

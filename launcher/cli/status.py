@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from launcher.control.client import NotRunning, call
 from launcher.errors import LauncherError
-from launcher.home import Entry, Home
+from launcher.state.home import Entry, Home
 
 __all__ = ["ANSWER_WITHIN", "Facts", "activity_of", "facts_of", "status_of", "stopped"]
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from launcher.control.protocol import MAX_REPLY, MAX_REQUEST, ProtocolError, encode, parse_reply
 from launcher.errors import LauncherError, UsageError
-from launcher.home import Home, ProcessId, require_name
+from launcher.state.home import Home, ProcessId, require_name
 
 __all__ = [
     "Conversation",

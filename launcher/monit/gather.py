@@ -12,8 +12,8 @@ from threading import Thread
 from typing import Any
 
 from launcher.errors import LauncherError
-from launcher.home import Home
 from launcher.logs.reading import Line, LogReader
+from launcher.state.home import Home
 
 __all__ = ["Errands", "Logs", "first_choice"]
 

@@ -23,12 +23,12 @@ from launcher.cli.changes import load, scale_to
 from launcher.cli.parallel import in_parallel
 from launcher.cli.status import Facts, activity_of, stopped
 from launcher.errors import LauncherError
-from launcher.home import Entry, Home
 from launcher.logs.reading import Line
 from launcher.monit.frame import frame
 from launcher.monit.gather import Errands, Logs, first_choice
 from launcher.monit.terminal import Terminal
 from launcher.monit.view import ASCII, UNICODE, Glyphs, View
+from launcher.state.home import Entry, Home
 
 __all__ = ["live", "once"]
 

@@ -17,8 +17,8 @@ from typing import Any
 from launcher.config.settings import Settings
 from launcher.control.protocol import encode, ok, refused
 from launcher.errors import LauncherError
-from launcher.home import Home
 from launcher.primary.main import serve
+from launcher.state.home import Home
 
 _MAX_PLAN = 1 << 20
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from launcher.config.inherited import inherited
 from launcher.errors import LauncherError
-from launcher.home import ClusterFolder
 from launcher.primary import log
 from launcher.primary.control import ControlServer
+from launcher.state.home import ClusterFolder
 
 if TYPE_CHECKING:
     from launcher.primary.primary import Primary

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 from launcher.config.settings import Settings
 from launcher.errors import LauncherError
-from launcher.home import ClusterFolder
 from launcher.logs.cleaning import printable, printable_lines
 from launcher.logs.files import Limits, LogFile
 from launcher.logs.folder import PRIMARY, make_folder, require_files
+from launcher.state.home import ClusterFolder
 
 _STDOUT, _STDERR = 1, 2
 

@@ -15,7 +15,6 @@ from setproctitle import setproctitle
 from launcher.config.inherited import inherited
 from launcher.config.settings import Settings, parse_bind
 from launcher.descriptors import raise_limit
-from launcher.home import ClusterFolder
 from launcher.primary import log
 from launcher.primary.control import ControlServer
 from launcher.primary.generation import Terms
@@ -28,6 +27,7 @@ from launcher.primary.room import require_descriptors
 from launcher.primary.signals import heed_signals
 from launcher.primary.unix_socket import access_of
 from launcher.primary.verbs import Verbs
+from launcher.state.home import ClusterFolder
 
 _MOST_DEFECTS = 16
 _SHORTLY = 60.0

@@ -12,7 +12,6 @@ from launcher.config.resolve import scale_target
 from launcher.config.settings import FIXED_AT_START, Settings
 from launcher.control.protocol import VERBS
 from launcher.errors import LauncherError
-from launcher.home import ClusterFolder
 from launcher.logs.folder import PRIMARY
 from launcher.primary.activity import Latencies, activity
 from launcher.primary.control import Reply, Verb
@@ -20,6 +19,7 @@ from launcher.primary.generation import Terms
 from launcher.primary.meter import Meter
 from launcher.primary.primary import Primary
 from launcher.primary.report import description, report
+from launcher.state.home import ClusterFolder
 
 _Args = Mapping[str, Any]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from launcher.cli.root import COMMANDS
-from launcher.home import Home
+from launcher.state.home import Home
 from tests.cli.tools import Console
 
 BASH = """

@@ -16,7 +16,7 @@ from typing import Any
 
 from launcher.config.settings import Settings
 from launcher.control.protocol import encode, ok, parse_request
-from launcher.home import Home
+from launcher.state.home import Home
 from tests.cli.tools import Console
 from tests.test_cli_usage import status_of
 

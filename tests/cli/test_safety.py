@@ -20,7 +20,7 @@ import pytest
 
 from launcher.config.settings import Settings
 from launcher.control.client import call
-from launcher.home import Home
+from launcher.state.home import Home
 from tests.cli.tools import Console, told
 from tests.support import eventually
 

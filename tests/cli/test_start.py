@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from launcher.config.settings import Settings
-from launcher.home import Home
+from launcher.state.home import Home
 from tests.cli.tools import Console, ask
 from tests.support import alive, eventually
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.cli.status import status_of
-from launcher.home import Home
+from launcher.state.home import Home
 from tests.support import ROOT, alive, children, eventually, online
 
 ENV_APP = """

@@ -16,7 +16,7 @@ import pytest
 
 from launcher.config.settings import Settings
 from launcher.descriptors import raise_limit
-from launcher.home import Home
+from launcher.state.home import Home
 from tests.cluster.tools import Request, get
 from tests.faults.tools import control, pids
 from tests.support import APPS, Cluster, StartCluster, alive, children, eventually, pool_of

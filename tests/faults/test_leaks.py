@@ -8,7 +8,7 @@ import pytest
 
 from launcher.control.client import call
 from launcher.errors import LauncherError
-from launcher.home import Home
+from launcher.state.home import Home
 from tests.cluster.tools import resident_bytes
 from tests.faults.tools import name_of, settled_descriptors, threads
 from tests.faults.wire import Wire, get

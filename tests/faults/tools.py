@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from launcher.control.client import call
-from launcher.home import Home
+from launcher.state.home import Home
 from tests.load import Books, Load
 from tests.support import Cluster, eventually, online
 

@@ -12,8 +12,8 @@ import sys
 
 from launcher.cli import main
 from launcher.config.settings import Settings
-from launcher.home import ClusterFolder
 from launcher.primary import main as primary
+from launcher.state.home import ClusterFolder
 
 _serve = primary.serve
 

@@ -11,7 +11,7 @@ import threading
 import urllib.request
 from typing import Any
 
-from launcher.home import Home
+from launcher.state.home import Home
 from tests.cli.tools import Console
 from tests.support import ROOT, eventually
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from launcher.errors import LauncherError
-from launcher.home import CONTROL_BACKLOG, ClusterFolder, Home
 from launcher.places import spare_places
+from launcher.state.home import CONTROL_BACKLOG, ClusterFolder, Home
 
 __all__ = ["NoFolder", "claimed"]
 

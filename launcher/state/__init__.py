@@ -1,0 +1,1 @@
+"""ON DISK: what is kept of clusters in the state folder, whether they run or not."""
