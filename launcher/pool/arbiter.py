@@ -47,8 +47,8 @@ from launcher.ipc.scoreboard import Scoreboard
 from launcher.logs.streams import Output
 from launcher.pool.application import Application
 from launcher.pool.hooks import Hooks
+from launcher.pool.orders import Orders
 from launcher.pool.source_watch import INTERVAL, SourceWatch
-from launcher.worker.orders import Orders
 
 _MOST_PATHS = 20
 """Changed files that are told at a time; of 1,000 characters each, they fit into a message."""

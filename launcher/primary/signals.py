@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from launcher.primary.log import log
-from launcher.primary.proc import has_terminal
+from launcher.proc import has_terminal
 from launcher.signals import CAUGHT, ignore_the_terminal
 
 if TYPE_CHECKING:

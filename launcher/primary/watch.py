@@ -7,12 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from launcher.ipc.scoreboard import Note
-from launcher.policy.health import culprits, staggered
+from launcher.policy.fitness import culprits, staggered
 from launcher.policy.lifecycle import WorkerState
 from launcher.primary.log import log
 from launcher.primary.notify import show_life
-from launcher.primary.proc import is_stopped, proportional_memory, thread_cpu, usage
 from launcher.primary.worker_handle import WorkerHandle
+from launcher.proc import is_stopped, proportional_memory, thread_cpu, usage
 
 if TYPE_CHECKING:
     from launcher.primary.primary import Primary

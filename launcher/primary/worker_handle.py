@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from launcher.ipc.channel import Channel, ChannelClosed
 from launcher.ipc.messages import Deal, Deals, Drain, Message, Resume, Retire, encode
 from launcher.ipc.scoreboard import Row
-from launcher.policy.health import Overweight, Pulse
+from launcher.policy.fitness import Overweight, Pulse
 from launcher.policy.lifecycle import WorkerState, advance
 from launcher.policy.restart import STOOD_UP
 from launcher.primary.connections import Connection
-from launcher.primary.proc import usage
 from launcher.primary.reactor import Timer
+from launcher.proc import usage
 
 _NO_SERIAL = 0
 """Of a connection that is no client's and in no table: when its worker dies, so does it."""

@@ -17,12 +17,12 @@ from setproctitle import setproctitle
 from launcher import current_worker, signals
 from launcher.ipc.channel import Channel, ChannelClosed
 from launcher.ipc.messages import Failed, Hello, Message, Ready, Retiring, Spent, encode
-from launcher.policy.health import staggered
+from launcher.policy.fitness import staggered
 from launcher.pool import APP_FAILED, WORKER_FAILED
 from launcher.pool.load_error import LoadError
+from launcher.pool.orders import Orders
 from launcher.worker import forked
 from launcher.worker.budget import counted
-from launcher.worker.orders import Orders
 from launcher.worker.threads.crew import Crew
 from launcher.worker.threads.desk import CADENCE
 

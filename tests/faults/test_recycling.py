@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.policy.health import staggered
+from launcher.policy.fitness import staggered
 from tests.cluster.tools import Request
 from tests.support import Cluster, StartCluster, eventually
 

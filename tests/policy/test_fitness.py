@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.policy.health import Overweight, Pulse, culprits, staggered
+from launcher.policy.fitness import Overweight, Pulse, culprits, staggered
 
 
 def test_a_pulse_counts_only_time_without_a_new_heartbeat() -> None:
