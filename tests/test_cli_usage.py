@@ -15,9 +15,9 @@ import pytest
 
 from launcher import __version__
 from launcher.cli import in_one_line, main, require_platform
-from launcher.cli.parallel import in_parallel
+from launcher.cli.asking.facts import stopped
+from launcher.cli.asking.parallel import in_parallel
 from launcher.cli.root import COMMANDS
-from launcher.cli.status import stopped
 from launcher.cli.text import printable, show_count, show_duration, show_size, table
 from launcher.config.settings import Settings
 from launcher.errors import LauncherError
@@ -424,7 +424,7 @@ def test_silent_and_senseless_primaries_are_errored_and_hold_nobody_up(
     shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LAUNCHER_HOME", str(shell.home))
-    monkeypatch.setattr("launcher.cli.status.ANSWER_WITHIN", 0.2)
+    monkeypatch.setattr("launcher.cli.asking.facts.ANSWER_WITHIN", 0.2)
     with ExitStack() as running:
         running.enter_context(shell.cluster("web", status_of("web")))
         running.enter_context(shell.cluster("odd", {"name": "odd"}))
@@ -446,7 +446,7 @@ def test_what_a_silent_primary_does_not_tell_is_not_made_up(
     shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LAUNCHER_HOME", str(shell.home))
-    monkeypatch.setattr("launcher.cli.status.ANSWER_WITHIN", 0.2)
+    monkeypatch.setattr("launcher.cli.asking.facts.ANSWER_WITHIN", 0.2)
     with shell.cluster("web", status_of("web")) as pid:
         os.kill(pid, signal.SIGSTOP)
         assert main(["list"]) == 0

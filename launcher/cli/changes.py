@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 import click
 
+from launcher.cli.asking.selection import for_each
 from launcher.cli.completion import cluster_names
 from launcher.cli.root import version
-from launcher.cli.selection import for_each
 from launcher.control.client import ANSWER_WITHIN, call, call_slowly
 from launcher.errors import LauncherError, UsageError
 from launcher.state.home import Home
@@ -138,7 +138,7 @@ def _mark(home: Home, name: str) -> str:
 
 def _deadline(home: Home, name: str) -> float:
     """Seconds that a change may take."""
-    from launcher.cli.spawn import time_to_start
+    from launcher.cli.starting.spawn import time_to_start
     from launcher.config.settings import Settings
 
     entry = home.entry(name)

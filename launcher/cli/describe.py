@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
+from launcher.cli.asking.facts import Facts, facts_of
+from launcher.cli.asking.parallel import in_parallel
+from launcher.cli.asking.selection import choose
 from launcher.cli.completion import cluster_names
 from launcher.cli.listing import COLOURS, harmless_json
-from launcher.cli.parallel import in_parallel
 from launcher.cli.root import version
-from launcher.cli.selection import choose
-from launcher.cli.status import Facts, facts_of
 from launcher.cli.text import (
     Look,
     Style,

@@ -4,9 +4,9 @@ from typing import Any
 
 import click
 
+from launcher.cli.asking.selection import for_each
 from launcher.cli.completion import cluster_names
 from launcher.cli.root import version
-from launcher.cli.selection import for_each
 from launcher.config.readers import MAX_SECONDS
 from launcher.control.client import NotRunning, ask, no_such_cluster
 from launcher.errors import LauncherError

@@ -6,9 +6,9 @@ from contextlib import closing
 
 import click
 
-from launcher.cli.parallel import in_parallel
+from launcher.cli.asking.facts import Facts, facts_of, status_of
+from launcher.cli.asking.parallel import in_parallel
 from launcher.cli.root import version
-from launcher.cli.status import Facts, facts_of, status_of
 from launcher.cli.text import (
     Look,
     Style,

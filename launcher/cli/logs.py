@@ -18,9 +18,9 @@ from typing import Any
 
 import click
 
+from launcher.cli.asking.selection import for_each, report
 from launcher.cli.completion import cluster_names
 from launcher.cli.root import version
-from launcher.cli.selection import for_each, report
 from launcher.cli.text import complain
 from launcher.control.client import call, no_such_cluster
 from launcher.errors import LauncherError

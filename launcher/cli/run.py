@@ -31,7 +31,7 @@ def run(context: click.Context, /, app: str | None, **flags: Any) -> int:
     if context.meta.get(IMPLICIT_RUN) and app:
         command = app if app in COMMANDS else f"run {app}"
         raise UsageError(f"the command comes first: python -m launcher {command} ...")
-    from launcher.cli.plan import plan_for_run
+    from launcher.cli.starting.plan import plan_for_run
     from launcher.cli.text import complain
     from launcher.state.foreground import claimed
 

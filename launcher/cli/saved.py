@@ -85,7 +85,7 @@ def _runs(home: Home, name: str) -> bool:
 
 def _running(home: Home, name: str) -> "Settings | None":
     """The settings of a cluster, if it runs."""
-    from launcher.cli.kept import kept_settings
+    from launcher.cli.starting.kept import kept_settings
 
     entry = home.entry(name)
     if entry is None or not entry.running:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from launcher.cli.asking.parallel import in_parallel
+from launcher.cli.asking.selection import report
 from launcher.cli.options import settings_options, tell_strays
-from launcher.cli.parallel import in_parallel
 from launcher.cli.root import version
-from launcher.cli.selection import report
 from launcher.cli.text import complain, printable
 from launcher.errors import LauncherError, UsageError
 
@@ -49,7 +49,7 @@ def start(apps: tuple[str, ...], **flags: Any) -> int:
     bind = "127.0.0.1:8001"
     env = { MODE = "production" }
     """
-    from launcher.cli.plan import plans_for_start
+    from launcher.cli.starting.plan import plans_for_start
     from launcher.state.home import Home
 
     if os.environ.get("LISTEN_PID") == str(os.getpid()):
@@ -76,8 +76,8 @@ def start_all(
 
     ``variables``: by cluster, the names of those that it had when it was saved.
     """
-    from launcher.cli.converge import converge
-    from launcher.cli.spawn import starting
+    from launcher.cli.starting.converge import converge
+    from launcher.cli.starting.spawn import starting
 
     there = [settings for settings in everything if settings.name in running]
     for settings in everything:

@@ -12,7 +12,7 @@ from typing import Any
 from rich.cells import cell_len
 from rich.text import Text
 
-from launcher.cli.status import Facts
+from launcher.cli.asking.facts import Facts
 from launcher.cli.text import show_rate
 from launcher.logs.cleaning import printable
 from launcher.monit.layout import Want, share

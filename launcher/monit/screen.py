@@ -19,9 +19,9 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from launcher.cli.asking.facts import Facts, activity_of, stopped
+from launcher.cli.asking.parallel import in_parallel
 from launcher.cli.changes import load, scale_to
-from launcher.cli.parallel import in_parallel
-from launcher.cli.status import Facts, activity_of, stopped
 from launcher.errors import LauncherError
 from launcher.logs.reading import Line
 from launcher.monit.frame import frame

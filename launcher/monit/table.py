@@ -10,7 +10,7 @@ from typing import Any, Self
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from launcher.cli.status import Facts
+from launcher.cli.asking.facts import Facts
 from launcher.cli.text import show_duration, show_rate, show_size
 from launcher.cli.threads import busy, waits
 from launcher.logs.cleaning import printable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from launcher.cli.status import Facts
+from launcher.cli.asking.facts import Facts
 from launcher.logs.reading import Line
 
 __all__ = ["ASCII", "UNICODE", "Glyphs", "View"]

@@ -9,8 +9,8 @@ from typing import Any
 import click
 import pytest
 
+from launcher.cli.asking.facts import CLUSTER, WORKER, Facts
 from launcher.cli.describe import _lines
-from launcher.cli.status import CLUSTER, WORKER, Facts
 from launcher.cli.threads import busy, waits
 from launcher.config.settings import Settings
 from tests.cli.tools import Console

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from launcher.cli.status import status_of
+from launcher.cli.asking.facts import status_of
 from launcher.state.home import Home
 from tests.support import ROOT, alive, children, eventually, online
 

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from launcher.cli.status import Facts, stopped
+from launcher.cli.asking.facts import Facts, stopped
 from launcher.logs.reading import Line
 from launcher.monit.frame import frame
 from launcher.monit.lines import show_time

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.cli.kept import kept_settings
+from launcher.cli.starting.kept import kept_settings
 from launcher.config.cluster_toml import FILE, ConfigFile
 from launcher.config.resolve import Layer, given_by, resolve
 from launcher.config.settings import Settings

@@ -5,7 +5,7 @@ from contextlib import closing
 
 import click
 
-from launcher.cli.parallel import in_parallel
+from launcher.cli.asking.parallel import in_parallel
 from launcher.cli.text import complain
 from launcher.control.client import NotRunning, Refused, no_such_cluster
 from launcher.errors import LauncherError, UsageError
