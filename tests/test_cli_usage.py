@@ -521,7 +521,7 @@ def test_stop_of_a_silent_primary(
     shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LAUNCHER_HOME", str(shell.home))
-    monkeypatch.setattr("launcher.cli.ending.ACKNOWLEDGED_WITHIN", 0.1)
+    monkeypatch.setattr("launcher.cli.commands.ending.ACKNOWLEDGED_WITHIN", 0.1)
     with shell.cluster("web") as pid:
         os.kill(pid, signal.SIGSTOP)
         assert main(["stop", "web"]) == 1

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from launcher.cli.asking.facts import Facts, activity_of, stopped
 from launcher.cli.asking.parallel import in_parallel
-from launcher.cli.changes import load, scale_to
+from launcher.cli.commands.changes import load, scale_to
 from launcher.errors import LauncherError
 from launcher.logs.reading import Line
 from launcher.monit.frame import frame

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from launcher.cli.asking.facts import CLUSTER, WORKER, Facts
-from launcher.cli.describe import _lines
+from launcher.cli.commands.describe import _lines
 from launcher.cli.threads import busy, waits
 from launcher.config.settings import Settings
 from tests.cli.tools import Console

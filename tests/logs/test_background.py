@@ -231,7 +231,7 @@ def test_reopen_says_so_when_a_process_does_not(
     os.kill(worker, signal.SIGSTOP)
     os.rename(folder_of(cluster) / "0.log", folder_of(cluster) / "moved")
     monkeypatch.setenv("LAUNCHER_HOME", str(cluster.home))
-    monkeypatch.setattr("launcher.cli.logs.REOPENED_WITHIN", 0.5)
+    monkeypatch.setattr("launcher.cli.commands.logs.REOPENED_WITHIN", 0.5)
     status = main(["reopen", "chatty"])
     os.kill(worker, signal.SIGCONT)
     assert status == 1

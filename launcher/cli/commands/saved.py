@@ -46,7 +46,7 @@ def resurrect() -> int:
 
     With the variables of this shell, env and env_file of their configuration.
     """
-    from launcher.cli.start import start_all
+    from launcher.cli.commands.start import start_all
     from launcher.state.saved import read
 
     home = Home.open_existing()

@@ -11,8 +11,8 @@ import click
 from launcher.cli.asking.facts import Facts, facts_of
 from launcher.cli.asking.parallel import in_parallel
 from launcher.cli.asking.selection import choose
+from launcher.cli.commands.listing import COLOURS, harmless_json
 from launcher.cli.completion import cluster_names
-from launcher.cli.listing import COLOURS, harmless_json
 from launcher.cli.root import version
 from launcher.cli.text import (
     Look,
