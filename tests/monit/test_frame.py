@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.text import Text
 
 from launcher.cli.asking.facts import Facts, stopped
+from launcher.cli.monit.frame import frame
+from launcher.cli.monit.lines import show_time
+from launcher.cli.monit.view import ASCII, View
 from launcher.logs.reading import Line
-from launcher.monit.frame import frame
-from launcher.monit.lines import show_time
-from launcher.monit.view import ASCII, View
 from launcher.state.home import Entry
 
 UGLY = "\x1b[2J\x07\x9b31m\u202eevil\x7f\r\n\t"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.monit.terminal import keys
+from launcher.cli.monit.terminal import keys
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.monit.layout import Want, fitting, share, window
+from launcher.cli.monit.layout import Want, fitting, share, window
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_only_monit_loads_rich() -> None:
 import sys, json
 from launcher.cli import main
 assert main(["list"]) == 0 and main(["--help"]) == 0
-print(json.dumps([name for name in sys.modules if name.startswith(("rich", "launcher.monit"))]))
+print(json.dumps([name for name in sys.modules if name.startswith(("rich", "launcher.cli.monit"))]))
 """
     environ = {"PYTHONPATH": str(ROOT), "LAUNCHER_HOME": "/nowhere"}
     done = subprocess.run(

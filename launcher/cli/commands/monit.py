@@ -38,7 +38,7 @@ def monit(name: str | None, once: bool) -> int:
     + -          one worker more, one fewer
     arrows, Tab  choose another cluster
     """
-    from launcher.monit import screen
+    from launcher.cli.monit import screen
 
     with contextlib.ExitStack() as stack:
         home = Home.open_existing()

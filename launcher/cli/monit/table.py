@@ -11,12 +11,12 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from launcher.cli.asking.facts import Facts
+from launcher.cli.monit.layout import fitting, window
+from launcher.cli.monit.lines import counted, show_time
+from launcher.cli.monit.view import Glyphs, View
 from launcher.cli.text import show_duration, show_rate, show_size
 from launcher.cli.threads import busy, waits
 from launcher.logs.cleaning import printable
-from launcher.monit.layout import fitting, window
-from launcher.monit.lines import counted, show_time
-from launcher.monit.view import Glyphs, View
 
 __all__ = ["table", "table_height"]
 

@@ -13,12 +13,12 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from launcher.cli.asking.facts import Facts
+from launcher.cli.monit.layout import Want, share
+from launcher.cli.monit.lines import counted, cropped, rule, show_time
+from launcher.cli.monit.table import table, table_height
+from launcher.cli.monit.view import View
 from launcher.cli.text import show_rate
 from launcher.logs.cleaning import printable
-from launcher.monit.layout import Want, share
-from launcher.monit.lines import counted, cropped, rule, show_time
-from launcher.monit.table import table, table_height
-from launcher.monit.view import View
 
 __all__ = ["frame"]
 

@@ -22,12 +22,12 @@ from rich.text import Text
 from launcher.cli.asking.facts import Facts, activity_of, stopped
 from launcher.cli.asking.parallel import in_parallel
 from launcher.cli.commands.changes import load, scale_to
+from launcher.cli.monit.frame import frame
+from launcher.cli.monit.gather import Errands, Logs, first_choice
+from launcher.cli.monit.terminal import Terminal
+from launcher.cli.monit.view import ASCII, UNICODE, Glyphs, View
 from launcher.errors import LauncherError
 from launcher.logs.reading import Line
-from launcher.monit.frame import frame
-from launcher.monit.gather import Errands, Logs, first_choice
-from launcher.monit.terminal import Terminal
-from launcher.monit.view import ASCII, UNICODE, Glyphs, View
 from launcher.state.home import Entry, Home
 
 __all__ = ["live", "once"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from launcher.monit.view import Glyphs
+from launcher.cli.monit.view import Glyphs
 
 __all__ = ["counted", "cropped", "rule", "show_time"]
 
