@@ -8,7 +8,8 @@ its connections go to another one.
 
 Read in this order to follow one connection: ``primary/acceptor.py``,
 ``primary/dispatcher.py``, ``policy/scheduling.py``, ``ipc/messages.py``,
-``worker/crew.py``, ``worker/service.py``, ``worker/hotpath.py``, ``worker/connection.py``.
+``worker/threads/crew.py``, ``worker/serving/service.py``, ``worker/exchange/hotpath.py``,
+``worker/connection/connection.py``.
 """
 
 import os

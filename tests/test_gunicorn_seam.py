@@ -38,16 +38,16 @@ from gunicorn.http.unreader import Unreader
 from gunicorn.http.wsgi import FileWrapper, Response, create
 from gunicorn.workers.base import Worker
 
-import launcher.pool.application
 import launcher.pool.arbiter
+import launcher.pool.loading.application
 import launcher.pool.logger
+import launcher.worker.exchange.response
 import launcher.worker.process
-import launcher.worker.request
-import launcher.worker.response
+import launcher.worker.request.parsing
 from launcher.config.settings import Settings
-from launcher.pool.application import _ours
-from launcher.pool.supported import why_not
-from launcher.worker.response import Captured, error_page
+from launcher.pool.loading.application import _ours
+from launcher.pool.loading.supported import why_not
+from launcher.worker.exchange.response import Captured, error_page
 
 
 def test_it_is_a_version_that_the_pool_takes() -> None:
@@ -67,7 +67,7 @@ OVERRIDDEN = {
         "manage_workers": "(self)",
         "reap_workers": "(self)",
     },
-    launcher.pool.application.Application: {
+    launcher.pool.loading.application.Application: {
         "__init__": "(self, usage=None, prog=None)",
         "do_load_config": "(self)",
         "load_config": "(self)",
@@ -85,7 +85,7 @@ OVERRIDDEN = {
         "handle_usr1": "(self, sig, frame)",
         "run": "(self)",
     },
-    launcher.worker.response.Response: {
+    launcher.worker.exchange.response.Response: {
         "__init__": "(self, req, sock, cfg)",
         "start_response": "(self, status, headers, exc_info=None)",
         "_response_omits_body": "(method, status)",
@@ -97,7 +97,7 @@ OVERRIDDEN = {
         "close": "(self)",
         "sendfile": "(self, respiter)",
     },
-    launcher.worker.request._Source: {
+    launcher.worker.request.parsing._Source: {
         "__init__": "(self)",
         "chunk": "(self, size_hint=None)",
     },

@@ -15,7 +15,7 @@ from launcher.descriptors import raise_limit
 from launcher.ipc.channel import Channel, ChannelClosed
 from launcher.ipc.messages import Begin, Failed, decode, encode
 from launcher.pool import APP_FAILED
-from launcher.pool.supported import installed_version, why_not
+from launcher.pool.loading.supported import installed_version, why_not
 
 
 def main() -> None:

@@ -45,10 +45,10 @@ from launcher.ipc.messages import (
 )
 from launcher.ipc.scoreboard import Scoreboard
 from launcher.logs.streams import Output
-from launcher.pool.application import Application
 from launcher.pool.hooks import Hooks
+from launcher.pool.loading.application import Application
+from launcher.pool.loading.source_watch import INTERVAL, SourceWatch
 from launcher.pool.orders import Orders
-from launcher.pool.source_watch import INTERVAL, SourceWatch
 
 _MOST_PATHS = 20
 """Changed files that are told at a time; of 1,000 characters each, they fit into a message."""

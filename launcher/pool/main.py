@@ -23,11 +23,11 @@ from launcher.logs.folder import POOL
 from launcher.logs.streams import FileOutput, Output
 from launcher.memory import use_one_arena
 from launcher.pool import APP_FAILED
-from launcher.pool.application import Application
 from launcher.pool.arbiter import Arbiter
-from launcher.pool.fork_safety import open_sockets, why_not_to_fork
-from launcher.pool.load_error import LoadError
-from launcher.pool.source_watch import SourceWatch
+from launcher.pool.loading.application import Application
+from launcher.pool.loading.fork_safety import open_sockets, why_not_to_fork
+from launcher.pool.loading.load_error import LoadError
+from launcher.pool.loading.source_watch import SourceWatch
 
 _STDERR = 2
 

@@ -1,6 +1,6 @@
 """Reloads by itself when the code of the app has changed (``--watch``).
 
-The pool of the current generation looks at the files (``pool/source_watch.py``);
+The pool of the current generation looks at the files (``pool/loading/source_watch.py``);
 what is a reason to reload, ``policy/code_changes.py`` decides.
 """
 

@@ -19,7 +19,7 @@ from launcher.ipc.channel import Channel, ChannelClosed
 from launcher.ipc.messages import Failed, Hello, Message, Ready, Retiring, Spent, encode
 from launcher.policy.fitness import staggered
 from launcher.pool import APP_FAILED, WORKER_FAILED
-from launcher.pool.load_error import LoadError
+from launcher.pool.loading.load_error import LoadError
 from launcher.pool.orders import Orders
 from launcher.worker import forked
 from launcher.worker.budget import counted

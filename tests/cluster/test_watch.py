@@ -9,7 +9,7 @@ import pytest
 
 from launcher.config.resolve import resolve
 from launcher.errors import UsageError
-from launcher.pool.source_watch import SourceWatch
+from launcher.pool.loading.source_watch import SourceWatch
 from tests.faults.deploys import APP, ENVIRONMENT, Site, good
 from tests.faults.tools import pids, progress
 from tests.faults.wire import get

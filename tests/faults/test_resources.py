@@ -329,8 +329,8 @@ def test_a_clock_that_jumps_a_day_changes_nothing(
 TELLS_THE_TIME = {
     "primary/log.py",
     "primary/primary.py",
-    "worker/access_log.py",
-    "worker/hotpath.py",
+    "worker/exchange/access_log.py",
+    "worker/exchange/hotpath.py",
 }
 """What writes the time of day into logs, reports and responses, and decides nothing by it."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.worker.uploads import EARLY, places
+from launcher.worker.request.uploads import EARLY, places
 from tests.http.wire import Wire, chunked, head
 from tests.support import Cluster, StartCluster, eventually
 
@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "tls.conf.py").write_text(f"certfile='{folder}/cert.pem'\nkeyfile='{folder}/key.pem'")
     (folder / "curt.conf.py").write_text(
         "from launcher.policy.patience import Patience\n"
-        "from launcher.worker.service import Service\n"
+        "from launcher.worker.serving.service import Service\n"
         "Service.patience = Patience(silence=0.5)\n"
     )
     return folder

@@ -18,8 +18,8 @@ from gunicorn.http.errors import (
     UnsupportedTransferCoding,
 )
 
-from launcher.worker.body import Incoming
-from launcher.worker.request import (
+from launcher.worker.connection.body import Incoming
+from launcher.worker.request.parsing import (
     MOST_HEAD,
     Arrived,
     ChunkScanner,
@@ -28,7 +28,7 @@ from launcher.worker.request import (
     may_be_complete,
     parse,
 )
-from launcher.worker.uploads import Uploads
+from launcher.worker.request.uploads import Uploads
 from tests.http.wire import chunked, head
 
 CFG = Config()  # type: ignore[no-untyped-call]

@@ -9,7 +9,7 @@ from typing import Any
 
 import requests
 
-from launcher.worker.request import _Source
+from launcher.worker.request.parsing import _Source
 from tests.cluster.tools import resident_bytes
 from tests.faults.tools import pids
 from tests.support import StartCluster

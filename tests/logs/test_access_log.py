@@ -146,7 +146,7 @@ def test_a_format_of_gunicorns_own(start_background: StartCluster, tmp_path: Any
 
 
 def test_off_it_is_not_there_at_all() -> None:
-    from launcher.worker.access_log import access_log
+    from launcher.worker.exchange.access_log import access_log
 
     class Log:
         access_log_enabled = False

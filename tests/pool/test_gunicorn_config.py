@@ -13,9 +13,9 @@ import pytest
 from gunicorn.config import KNOWN_SETTINGS, Config
 
 from launcher.config.settings import OPTIONS_BY_NAME, Settings
-from launcher.pool.application import _ours
-from launcher.pool.gunicorn_config import HONOURED, NOT_USED, OPTION, REFUSED, configure
-from launcher.pool.load_error import LoadError
+from launcher.pool.loading.application import _ours
+from launcher.pool.loading.gunicorn_config import HONOURED, NOT_USED, OPTION, REFUSED, configure
+from launcher.pool.loading.load_error import LoadError
 from tests.pool.tools import ended, last_line
 from tests.support import APPS, ROOT, StartCluster
 

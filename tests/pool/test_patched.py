@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from launcher.pool.patched import patched_by
+from launcher.pool.loading.patched import patched_by
 from tests.pool.tools import ended, last_line
 from tests.support import ROOT
 

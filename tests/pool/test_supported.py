@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.pool.supported import OLDEST, REQUIREMENT, why_not
+from launcher.pool.loading.supported import OLDEST, REQUIREMENT, why_not
 from tests.pool.tools import ended, last_line
 from tests.support import APPS, ROOT
 

@@ -12,7 +12,7 @@ from gunicorn import config
 from gunicorn.workers import base
 from gunicorn.workers.workertmp import WorkerTmp
 
-from launcher.pool import temporary
+from launcher.pool.loading import temporary
 
 Config: Any = config.Config
 Worker: Any = base.Worker

@@ -18,12 +18,12 @@ from gunicorn.http.errors import ParseException
 
 from launcher.policy.patience import Patience
 from launcher.policy.rescue import CONTINUE
-from launcher.worker.body import Incoming
-from launcher.worker.body_errors import Gone, TooLarge, TooSlow
-from launcher.worker.connection import Connection
-from launcher.worker.input import Input
-from launcher.worker.request import parse
-from launcher.worker.uploads import EARLY, Uploads
+from launcher.worker.connection.body import Incoming
+from launcher.worker.connection.connection import Connection
+from launcher.worker.exchange.input import Input
+from launcher.worker.request.body_errors import Gone, TooLarge, TooSlow
+from launcher.worker.request.parsing import parse
+from launcher.worker.request.uploads import EARLY, Uploads
 from tests.apps.uploads import interface
 from tests.http.wire import chunked, head
 
@@ -297,7 +297,7 @@ def test_a_worker_that_leaves_waits_less_long(
     upload: Uploading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also for a client that it waits for already."""
-    monkeypatch.setattr("launcher.worker.body._LOOK", 0.01)
+    monkeypatch.setattr("launcher.worker.connection.body._LOOK", 0.01)
     each = upload("Content-Length: 1000")
     threading.Timer(0.05, setattr, [each, "silence", 0.1]).start()
     began = time.monotonic()
@@ -393,7 +393,7 @@ def test_nothing_is_told_once_the_response_has_begun(upload: Uploading) -> None:
 def test_what_finds_no_room_is_there_all_the_same(
     upload: Uploading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("launcher.worker.uploads.MOST_KEPT", 1000)
+    monkeypatch.setattr("launcher.worker.request.uploads.MOST_KEPT", 1000)
     each = upload("Content-Length: 3000")
     each.uploads = Uploads(0, 4, lambda _: None)
     each.incoming = Incoming(each.incoming.arrived, each.uploads)

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from launcher.ipc.messages import Drain, Retire, Returned, encode
-from launcher.worker.closing import Closing, told_to_close
-from launcher.worker.service import Service
+from launcher.worker.exchange.closing import Closing, told_to_close
+from launcher.worker.serving.service import Service
 from tests.support import eventually
 from tests.worker.test_crew import DEADLINE, REQUEST, Company
 

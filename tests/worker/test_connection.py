@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from launcher.worker.connection import Connection
-from launcher.worker.sockets import Socket
+from launcher.worker.connection.connection import Connection
+from launcher.worker.connection.sockets import Socket
 
 Pair = tuple[socket.socket, Connection]
 

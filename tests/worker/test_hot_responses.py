@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from launcher.worker.hotpath import HotPath
+from launcher.worker.exchange.hotpath import HotPath
 from tests.support import eventually
 from tests.worker.test_crew import DEADLINE, REQUEST, Company
 

@@ -11,7 +11,7 @@ import pytest
 from gunicorn.http.body import Body, LengthReader
 from gunicorn.http.unreader import IterUnreader
 
-from launcher.worker.input import Input
+from launcher.worker.exchange.input import Input
 
 TEXT = b"one,two\nthree,four\nfive"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from launcher.worker.outbox import QUICK, Held, Outbox
+from launcher.worker.serving.outbox import QUICK, Held, Outbox
 
 conn: Any = None
 

@@ -8,7 +8,7 @@ import tempfile
 
 import pytest
 
-from launcher.worker.outgoing import Block, FilePart, Outgoing
+from launcher.worker.connection.outgoing import Block, FilePart, Outgoing
 
 
 def taken(outgoing: Outgoing, most: int) -> bytes:

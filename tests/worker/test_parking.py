@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from launcher.worker.connection import Connection
-from launcher.worker.parking import Parking
+from launcher.worker.connection.connection import Connection
+from launcher.worker.connection.parking import Parking
 
 
 class Streets:

@@ -13,8 +13,8 @@ from gunicorn.http.errors import (
     ParseException,
 )
 
-from launcher.worker.proxied import UNKNOWN, client, details, parse, read
-from launcher.worker.request import Arrived, NeedMore
+from launcher.worker.request.parsing import Arrived, NeedMore
+from launcher.worker.request.proxied import UNKNOWN, client, details, parse, read
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 PEER = ("127.0.0.1", 1234)

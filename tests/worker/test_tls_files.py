@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from gunicorn.config import Config
 
-from launcher.worker.secure import NoTLS, tls_context
+from launcher.worker.connection.secure import NoTLS, tls_context
 
 new_config: Any = Config  # gunicorn has no types
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 import launcher.policy.unread
-import launcher.worker.unread
+import launcher.worker.connection.unread
 from launcher.ipc.messages import Cut
 from launcher.policy.patience import Patience
-from launcher.worker.service import Service
-from launcher.worker.unread import Unread
+from launcher.worker.connection.unread import Unread
+from launcher.worker.serving.service import Service
 from tests.support import eventually
 from tests.worker.test_crew import REQUEST, THREADS, Company, in_a_minute
 
@@ -73,7 +73,7 @@ def theatre() -> Iterator[Theatre]:
 @pytest.fixture
 def little_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """For less than two responses of 6 MB in a worker, and no patience."""
-    for module in (launcher.policy.unread, launcher.worker.unread):
+    for module in (launcher.policy.unread, launcher.worker.connection.unread):
         monkeypatch.setattr(module, "MOST", 5 * MB)
     monkeypatch.setattr(launcher.policy.unread, "GRACES", ((1.0, 0.0),))
 
@@ -180,7 +180,7 @@ def test_memory_is_given_back_behind_large_responses(
     theatre: Theatre, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = []
-    monkeypatch.setattr(launcher.worker.unread, "give_back", lambda: given.append(1))
+    monkeypatch.setattr(launcher.worker.connection.unread, "give_back", lambda: given.append(1))
     theatre.crew.expire(1000.0)
     assert given == []
     with theatre.ask(1, f"/big/{MB}") as client:

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from launcher.worker import uploads
-from launcher.worker.body_errors import NoRoom, TooLarge
-from launcher.worker.uploads import Spool, Uploads, places
+from launcher.worker.request import uploads
+from launcher.worker.request.body_errors import NoRoom, TooLarge
+from launcher.worker.request.uploads import Spool, Uploads, places
 
 KB = 1024
 

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 from launcher.ipc.scoreboard import Row
-from launcher.worker.connection import Connection
-from launcher.worker.parking import Parking
-from launcher.worker.secure import SecureConnection
-from launcher.worker.sockets import Socket
+from launcher.worker.connection.connection import Connection
+from launcher.worker.connection.parking import Parking
+from launcher.worker.connection.secure import SecureConnection
+from launcher.worker.connection.sockets import Socket
 
 _ACCEPTABLE = select.EPOLLIN | select.EPOLLEXCLUSIVE
 

@@ -15,11 +15,11 @@ from launcher.ipc.channel import Channel
 from launcher.ipc.messages import Failed
 from launcher.ipc.scoreboard import Notepad
 from launcher.pool import APP_FAILED
-from launcher.worker import unyielding
-from launcher.worker.connection import Connection
-from launcher.worker.parking import Parking
-from launcher.worker.secure import NoTLS, tls_context
-from launcher.worker.service import Service
+from launcher.worker.connection import unyielding
+from launcher.worker.connection.connection import Connection
+from launcher.worker.connection.parking import Parking
+from launcher.worker.connection.secure import NoTLS, tls_context
+from launcher.worker.serving.service import Service
 from launcher.worker.threads.accepting import Accepting
 from launcher.worker.threads.desk import Desk
 from launcher.worker.threads.inbox import Inbox

@@ -29,12 +29,12 @@ import math
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from launcher.worker.connection import Broken, Connection, Phase
-from launcher.worker.parking import Parking
+from launcher.worker.connection.connection import Broken, Connection, Phase
+from launcher.worker.connection.parking import Parking
 
 if TYPE_CHECKING:
     from launcher.ipc.scoreboard import Row, Scoreboard
-    from launcher.worker.service import Service
+    from launcher.worker.serving.service import Service
 
 CADENCE = 0.02
 """Seconds between two looks while something waits: another worker may have got room."""

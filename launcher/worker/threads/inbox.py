@@ -24,12 +24,12 @@ from launcher.ipc.messages import (
     Shed,
     decode,
 )
-from launcher.worker.connection import Connection
-from launcher.worker.parking import Parking
-from launcher.worker.proxied import client
-from launcher.worker.secure import SecureConnection
-from launcher.worker.service import Service
-from launcher.worker.sockets import Socket
+from launcher.worker.connection.connection import Connection
+from launcher.worker.connection.parking import Parking
+from launcher.worker.connection.secure import SecureConnection
+from launcher.worker.connection.sockets import Socket
+from launcher.worker.request.proxied import client
+from launcher.worker.serving.service import Service
 from launcher.worker.threads.accepting import Accepting
 
 if TYPE_CHECKING:

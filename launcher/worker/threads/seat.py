@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from launcher.ipc.scoreboard import Notepad
-from launcher.worker.connection import Connection
+from launcher.worker.connection.connection import Connection
 from launcher.worker.threads.leadership import Term
 
 Running = tuple[Connection, int, Any]

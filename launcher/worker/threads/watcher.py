@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable
 
 from launcher.policy.growth import ENDLESS, Growth, Sample
-from launcher.worker.parking import Parking
+from launcher.worker.connection.parking import Parking
 from launcher.worker.threads.leadership import Leadership, Term
 from launcher.worker.threads.seat import Seat
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from gunicorn import sock as gunicorn_sock
 
-from launcher.worker.connection import Broken, Connection, Phase
-from launcher.worker.outgoing import Block, FilePart
-from launcher.worker.sockets import LentSocket, Unclosable
+from launcher.worker.connection.connection import Broken, Connection, Phase
+from launcher.worker.connection.outgoing import Block, FilePart
+from launcher.worker.connection.sockets import LentSocket, Unclosable
 
 _RECORD = 16 * 1024
 """Bytes that a TLS record holds at most."""

@@ -3,7 +3,7 @@
 A plain request has a complete head, no body, and nothing in it that needs a
 decision (`_NEEDS_POLICY`). Most are. The rest, and every plain request that
 turns out not to be one (a streamed response, an error), takes gunicorn's own
-parser and response in ``request.py`` and ``response.py``: nothing here decides
+parser and response in ``parsing.py`` and ``response.py``: nothing here decides
 otherwise than they do, and ``tests/http/test_hotpath.py`` compares the two.
 
 What makes it fast is that clients repeat themselves. The lines of a head, the
@@ -29,19 +29,19 @@ from launcher import current_worker
 from launcher.ipc.scoreboard import CLOSES
 from launcher.policy.waiting import Forecast, Route
 from launcher.worker import forked
-from launcher.worker.closing import Closing
-from launcher.worker.connection import Broken
-from launcher.worker.exchange import SAFE_METHODS
-from launcher.worker.hints import early_hints
-from launcher.worker.input import Input
-from launcher.worker.request import HOST_RE
-from launcher.worker.response import Abandoned, Response, number_of
-from launcher.worker.unread import LARGE
+from launcher.worker.connection.connection import Broken
+from launcher.worker.connection.unread import LARGE
+from launcher.worker.exchange.closing import Closing
+from launcher.worker.exchange.exchange import SAFE_METHODS
+from launcher.worker.exchange.hints import early_hints
+from launcher.worker.exchange.input import Input
+from launcher.worker.exchange.response import Abandoned, Response, number_of
+from launcher.worker.request.parsing import HOST_RE
 
 if TYPE_CHECKING:
     from launcher.ipc.scoreboard import Notepad
-    from launcher.worker.connection import Connection
-    from launcher.worker.exchange import Exchange
+    from launcher.worker.connection.connection import Connection
+    from launcher.worker.exchange.exchange import Exchange
     from launcher.worker.process import Worker
 
 MOST_REMEMBERED = 4096

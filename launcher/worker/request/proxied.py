@@ -18,8 +18,8 @@ from typing import Any
 from gunicorn.config import Config
 from gunicorn.http.errors import ForbiddenProxyRequest, InvalidProxyLine, NoMoreData
 
-from launcher.worker.request import Arrived, NeedMore
-from launcher.worker.request import parse as parse_request
+from launcher.worker.request.parsing import Arrived, NeedMore
+from launcher.worker.request.parsing import parse as parse_request
 
 UNKNOWN = "UNKNOWN"
 """The text of a header that says nothing of a client: the peer itself is the client."""

@@ -19,9 +19,9 @@ from launcher.ipc.scoreboard import Notepad
 from launcher.memory import give_back
 from launcher.policy.patience import Patience
 from launcher.policy.unread import MOST, Reader, grace, has_room, slowest
-from launcher.worker.connection import Broken, Connection
-from launcher.worker.outgoing import Block
-from launcher.worker.parking import WRITABLE
+from launcher.worker.connection.connection import Broken, Connection
+from launcher.worker.connection.outgoing import Block
+from launcher.worker.connection.parking import WRITABLE
 
 LARGE = Block.SIZE
 """Bytes that are sent in one go. A response that has more is not copied for that."""

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import IO
 
-from launcher.worker.body_errors import NoRoom, TooLarge
+from launcher.worker.request.body_errors import NoRoom, TooLarge
 
 EARLY = 1 << 20
 """Bytes of a body beyond which the app begins before all of it is here."""

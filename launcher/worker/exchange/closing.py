@@ -7,7 +7,7 @@ be, when the head of an answer goes out, and not when its request began.
 
 from __future__ import annotations
 
-from launcher.worker.connection import Connection
+from launcher.worker.connection.connection import Connection
 
 _KEEPS = b"\r\nConnection: keep-alive\r\n"
 _CLOSES = b"\r\nConnection: close\r\n"

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from launcher.worker.connection import Connection
+from launcher.worker.connection.connection import Connection
 
 QUICK = 5_000_000
 """Nanoseconds. A response does not wait longer than that for requests behind it, as a rule."""

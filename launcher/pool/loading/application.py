@@ -17,11 +17,11 @@ from gunicorn.util import import_app
 from launcher.config.settings import Settings
 from launcher.errors import LauncherError
 from launcher.ipc.boot import Boot
-from launcher.pool.gunicorn_config import configure
-from launcher.pool.load_error import LoadError, app_traceback
+from launcher.pool.loading.gunicorn_config import configure
+from launcher.pool.loading.load_error import LoadError, app_traceback
+from launcher.pool.loading.patched import patched_by
+from launcher.pool.loading.temporary import provide
 from launcher.pool.logger import Logger
-from launcher.pool.patched import patched_by
-from launcher.pool.temporary import provide
 
 
 class Application(BaseApplication):

@@ -23,24 +23,25 @@ from launcher.ipc.scoreboard import CLOSES, Notepad
 from launcher.policy.patience import Patience
 from launcher.policy.rescue import CONTINUE
 from launcher.policy.waiting import CAREFUL, HAND_OVER, MEASURE, WORTH, Forecast, Route
-from launcher.worker import proxied, unyielding
-from launcher.worker import request as requests
-from launcher.worker.body import Incoming
-from launcher.worker.body_errors import BodyError
-from launcher.worker.closing import Closing, told_to_close
-from launcher.worker.connection import Broken, Connection, Phase
-from launcher.worker.exchange import Exchange, is_safe
-from launcher.worker.hotpath import HotPath, PlainHead
-from launcher.worker.outbox import QUICK, Held, Outbox
-from launcher.worker.parking import AT_ONCE, READABLE, WRITABLE, Parking
-from launcher.worker.request import IN_KERNEL, Arrived, NeedMore
-from launcher.worker.response import dated
-from launcher.worker.secure import SecureConnection
+from launcher.worker.connection import unyielding
+from launcher.worker.connection.body import Incoming
+from launcher.worker.connection.connection import Broken, Connection, Phase
+from launcher.worker.connection.parking import AT_ONCE, READABLE, WRITABLE, Parking
+from launcher.worker.connection.secure import SecureConnection
+from launcher.worker.connection.unread import Unread
+from launcher.worker.exchange.closing import Closing, told_to_close
+from launcher.worker.exchange.exchange import Exchange, is_safe
+from launcher.worker.exchange.hotpath import HotPath, PlainHead
+from launcher.worker.exchange.response import dated
+from launcher.worker.request import parsing as requests
+from launcher.worker.request import proxied
+from launcher.worker.request.body_errors import BodyError
+from launcher.worker.request.parsing import IN_KERNEL, Arrived, NeedMore
+from launcher.worker.request.uploads import EARLY, Uploads
+from launcher.worker.serving.outbox import QUICK, Held, Outbox
 from launcher.worker.threads.desk import RESERVE, RESERVE_FROM, Desk
 from launcher.worker.threads.leadership import Leadership
 from launcher.worker.threads.seat import Running, Seat
-from launcher.worker.unread import Unread
-from launcher.worker.uploads import EARLY, Uploads
 
 if TYPE_CHECKING:
     from launcher.worker.process import Worker

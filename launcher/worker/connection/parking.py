@@ -13,7 +13,7 @@ import os
 import select
 from collections import deque
 
-from launcher.worker.connection import Connection
+from launcher.worker.connection.connection import Connection
 
 READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 WRITABLE = select.EPOLLOUT | select.EPOLLET

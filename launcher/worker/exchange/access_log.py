@@ -20,8 +20,8 @@ from launcher.logs.cleaning import quotable
 
 if TYPE_CHECKING:
     from launcher.pool.logger import Logger
-    from launcher.worker.connection import Connection
-    from launcher.worker.response import Response
+    from launcher.worker.connection.connection import Connection
+    from launcher.worker.exchange.response import Response
 
 _GATEWAY_TIMEOUT = 504
 

@@ -9,8 +9,8 @@ from gunicorn import util
 from gunicorn.http.wsgi import _make_early_hints_callback
 
 from launcher.worker import forked
-from launcher.worker.connection import Connection
-from launcher.worker.response import Response, is_length
+from launcher.worker.connection.connection import Connection
+from launcher.worker.exchange.response import Response, is_length
 
 
 class _Sink:

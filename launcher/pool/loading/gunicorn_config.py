@@ -19,7 +19,7 @@ from typing import Any
 from gunicorn.config import Config
 
 from launcher.config.settings import OPTIONS_BY_NAME
-from launcher.pool.load_error import LoadError
+from launcher.pool.loading.load_error import LoadError
 
 VARIABLE = "GUNICORN_CMD_ARGS"
 """gunicorn takes what it holds for a part of its command line."""

@@ -21,10 +21,10 @@ from gunicorn.http.wsgi import Response as GunicornResponse
 
 from launcher.ipc.scoreboard import CLOSES, LENGTH_UNKNOWN, Notepad
 from launcher.worker import forked
-from launcher.worker.closing import Closing
-from launcher.worker.connection import Broken, Connection
-from launcher.worker.outgoing import FilePart
-from launcher.worker.unread import LARGE, Unread
+from launcher.worker.connection.connection import Broken, Connection
+from launcher.worker.connection.outgoing import FilePart
+from launcher.worker.connection.unread import LARGE, Unread
+from launcher.worker.exchange.closing import Closing
 
 _SWITCHING_PROTOCOLS, _RESET_CONTENT = 101, 205
 

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.http.errors import ChunkMissingTerminator, NoMoreData
 
 from launcher.policy.rescue import CONTINUE
-from launcher.worker.body_errors import BodyError, Gone, NoRoom, TooSlow
-from launcher.worker.connection import Broken
-from launcher.worker.request import Arrived, ChunkScanner, Framing
-from launcher.worker.uploads import EARLY, Spool, Uploads
+from launcher.worker.connection.connection import Broken
+from launcher.worker.request.body_errors import BodyError, Gone, NoRoom, TooSlow
+from launcher.worker.request.parsing import Arrived, ChunkScanner, Framing
+from launcher.worker.request.uploads import EARLY, Spool, Uploads
 
 if TYPE_CHECKING:
     from launcher.ipc.scoreboard import Notepad
     from launcher.policy.patience import Patience
-    from launcher.worker.connection import Connection
+    from launcher.worker.connection.connection import Connection
 
 _BLOCK = 64 * 1024
 

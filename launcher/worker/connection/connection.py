@@ -20,12 +20,12 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 from launcher.descriptors import reset
-from launcher.worker import unyielding
-from launcher.worker.outgoing import FilePart, Outgoing
-from launcher.worker.sockets import LentSocket
+from launcher.worker.connection import unyielding
+from launcher.worker.connection.outgoing import FilePart, Outgoing
+from launcher.worker.connection.sockets import LentSocket
 
 if TYPE_CHECKING:
-    from launcher.worker.body import Incoming
+    from launcher.worker.connection.body import Incoming
 
 _SEND = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 _PEEK = int(socket.MSG_DONTWAIT | socket.MSG_PEEK)

@@ -11,15 +11,15 @@ from gunicorn.http.wsgi import create
 from launcher import current_worker
 from launcher.ipc.scoreboard import Notepad
 from launcher.worker import forked
-from launcher.worker.access_log import access_log
-from launcher.worker.body_errors import BodyError
-from launcher.worker.closing import Closing
-from launcher.worker.connection import Broken, Connection
-from launcher.worker.hints import early_hints
-from launcher.worker.input import Input
-from launcher.worker.request import Arrived, parse
-from launcher.worker.response import Abandoned, Response, dated, error_page
-from launcher.worker.unread import Unread
+from launcher.worker.connection.connection import Broken, Connection
+from launcher.worker.connection.unread import Unread
+from launcher.worker.exchange.access_log import access_log
+from launcher.worker.exchange.closing import Closing
+from launcher.worker.exchange.hints import early_hints
+from launcher.worker.exchange.input import Input
+from launcher.worker.exchange.response import Abandoned, Response, dated, error_page
+from launcher.worker.request.body_errors import BodyError
+from launcher.worker.request.parsing import Arrived, parse
 
 if TYPE_CHECKING:
     from launcher.worker.process import Worker

@@ -1,0 +1,1 @@
+"""The sockets of clients: read without being consumed, written without blocking, parked."""

@@ -1,0 +1,1 @@
+"""Runs the app for one request and sends what it answers."""
