@@ -17,7 +17,7 @@ from launcher import __version__
 from launcher.cli import in_one_line, main, require_platform
 from launcher.cli.asking.facts import stopped
 from launcher.cli.asking.parallel import in_parallel
-from launcher.cli.root import COMMANDS
+from launcher.cli.commands import COMMANDS
 from launcher.cli.text import printable, show_count, show_duration, show_size, table
 from launcher.config.settings import Settings
 from launcher.errors import LauncherError

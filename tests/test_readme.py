@@ -39,7 +39,7 @@ import pytest
 import requests
 
 from launcher import __version__
-from launcher.cli.root import COMMANDS
+from launcher.cli.commands import COMMANDS
 from launcher.config.settings import POLICIES
 from launcher.policy.lifecycle import WORKER_TRANSITIONS, ClusterState
 from tests.support import ROOT, eventually, online

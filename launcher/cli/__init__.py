@@ -13,8 +13,9 @@ from typing import TextIO
 
 import click
 
+from launcher.cli import colours
 from launcher.cli.root import root
-from launcher.cli.text import colours, complain, give_up
+from launcher.cli.text import complain, give_up
 from launcher.errors import LauncherError
 
 __all__ = ["main"]
@@ -68,7 +69,7 @@ def _invoke(arguments: Sequence[str]) -> int:
     """Without click's own ``main``, which prints errors in several lines."""
     try:
         name = "python -m launcher"
-        with root.make_context(name, list(arguments), color=colours()) as context:
+        with root.make_context(name, list(arguments), color=colours.wanted()) as context:
             return int(root.invoke(context) or 0)
     except click.exceptions.Exit as done:  # --help and --version
         return done.exit_code

@@ -6,9 +6,10 @@ import sys
 
 import click
 
-from launcher.cli.root import version
+from launcher.cli.options import version
+from launcher.cli.root import root
 
-__all__ = ["VARIABLE", "cluster_names", "complete", "completion"]
+__all__ = ["VARIABLE", "complete", "completion"]
 
 PROGRAM = "launcher"
 VARIABLE = "_LAUNCHER_COMPLETE"
@@ -41,33 +42,12 @@ def complete(instruction: str) -> int:
     """Answer the shell's script: ``bash_complete`` and its like."""
     from click.shell_completion import shell_complete
 
-    from launcher.cli.root import root
-
     return shell_complete(root, {}, PROGRAM, VARIABLE, instruction)
-
-
-def cluster_names(
-    _context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[str]:
-    """The clusters there are; nothing where that cannot be told."""
-    from launcher.errors import LauncherError
-    from launcher.state.home import Home
-
-    try:
-        home = Home.open_existing()
-    except LauncherError:
-        return []
-    if home is None:
-        return []
-    with home:
-        return [name for name in [*home.names(), "all"] if name.startswith(incomplete)]
 
 
 def _script(shell: str, command: str) -> str:
     """click's script, which is for a program: here the name is a function's."""
     from click.shell_completion import get_completion_class
-
-    from launcher.cli.root import root
 
     kind = get_completion_class(shell)
     assert kind, "one of click's own"

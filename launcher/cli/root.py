@@ -6,54 +6,11 @@ from typing import Any
 
 import click
 
-from launcher import __version__
+from launcher.cli.commands import ALIASES, COMMANDS, IMPLICIT_RUN, MEANT
+from launcher.cli.options import version
 from launcher.errors import UsageError
 
-__all__ = ["COMMANDS", "IMPLICIT_RUN", "root", "version"]
-
-COMMANDS = {
-    "run": "launcher.cli.commands.run:run",
-    "start": "launcher.cli.commands.start:start",
-    "list": "launcher.cli.commands.listing:list_clusters",
-    "describe": "launcher.cli.commands.describe:describe",
-    "reload": "launcher.cli.commands.changes:reload",
-    "restart": "launcher.cli.commands.changes:restart",
-    "scale": "launcher.cli.commands.changes:scale",
-    "signal": "launcher.cli.commands.changes:signal",
-    "reset": "launcher.cli.commands.changes:reset",
-    "stop": "launcher.cli.commands.ending:stop",
-    "delete": "launcher.cli.commands.ending:delete",
-    "save": "launcher.cli.commands.saved:save",
-    "resurrect": "launcher.cli.commands.saved:resurrect",
-    "logs": "launcher.cli.commands.logs:logs",
-    "flush": "launcher.cli.commands.logs:flush",
-    "reopen": "launcher.cli.commands.logs:reopen",
-    "monit": "launcher.cli.commands.monit:monit",
-    "sizing": "launcher.cli.commands.sizing:sizing",
-    "completion": "launcher.cli.completion:completion",
-}
-ALIASES = {"ls": "list", "status": "list"}
-
-MEANT = {
-    "del": "delete",
-    "desc": "describe",
-    "help": "--help",
-    "info": "describe",
-    "jlist": "list --json",
-    "kill": "stop",
-    "l": "list",
-    "log": "logs",
-    "ps": "list",
-    "rm": "delete",
-    "show": "describe",
-}
-"""What PM2 and others call our commands."""
-
-IMPLICIT_RUN = "launcher.implicit_run"
-"""Key in ``Context.meta``: the command line began with an option, and ``run`` was meant."""
-
-version = click.version_option(__version__, prog_name="launcher", message="%(prog)s %(version)s")
-"""For every command, so that ``--version`` works after it too."""
+__all__ = ["root"]
 
 
 class Root(click.Group):

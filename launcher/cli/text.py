@@ -11,7 +11,6 @@ from launcher.logs.cleaning import printable
 __all__ = [
     "Look",
     "Style",
-    "colours",
     "complain",
     "give_up",
     "plain",
@@ -45,15 +44,6 @@ class Look:
 
 
 LOOK = Look()
-
-
-def colours() -> bool | None:
-    """Whether `click.echo` may print colours: no, or (None) if it finds stdout to be a terminal.
-
-    So whatever is to be shown is styled, and stripped again in a pipe. NO_COLOR: no-color.org.
-    """
-    unwanted = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    return False if unwanted else None
 
 
 def width() -> int:

@@ -1,8 +1,10 @@
 """What must not reach a terminal raw, and what is shown in its place."""
 
+import json
 import re
+from typing import Any
 
-__all__ = ["printable", "printable_lines", "quotable"]
+__all__ = ["harmless_json", "printable", "printable_lines", "quotable"]
 
 # C0, DEL, C1; the marks, embeddings, overrides and isolates that reorder text; the separators
 # that some terminals take for line ends; halves of surrogate pairs, which nothing can print.
@@ -28,6 +30,14 @@ def printable_lines(text: str) -> str:
 def quotable(text: str) -> str:
     """As `printable`, and fit to stand between double quotes, as in Apache's logs."""
     return _UNQUOTABLE.sub(_escape_or_quote, text)
+
+
+def harmless_json(value: object, **form: Any) -> str:
+    """JSON that can be shown; ``form`` is as of `json.dumps`.
+
+    That escapes all that is not ASCII, and all controls but DEL.
+    """
+    return json.dumps(value, **form).replace("\x7f", "\\u007f")
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.cli.root import COMMANDS
+from launcher.cli.commands import COMMANDS
 from launcher.state.home import Home
 from tests.cli.tools import Console
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from launcher.cli.root import COMMANDS
+from launcher.cli.commands import COMMANDS
 from tests.cli.tools import Console, settled
 
 ENDLESS = ("run", "monit", "-f", "--follow")

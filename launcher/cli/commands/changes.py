@@ -1,34 +1,23 @@
 """The commands that change a running cluster: ``reload``, ``restart``, ``scale``…"""
 
-import os
 import signal as signals
-from collections.abc import Callable
-from typing import Any, TypeVar
 
 import click
 
+from launcher.cli.asking.changing import load, scale_to
 from launcher.cli.asking.selection import for_each
-from launcher.cli.completion import cluster_names
-from launcher.cli.root import version
-from launcher.control.client import ANSWER_WITHIN, call, call_slowly
-from launcher.errors import LauncherError, UsageError
+from launcher.cli.options import names_or_all, version
+from launcher.control.client import ANSWER_WITHIN, call
+from launcher.errors import UsageError
 from launcher.state.home import Home
 
-__all__ = ["load", "reload", "reset", "restart", "scale", "scale_to", "signal"]
-
-F = TypeVar("F", bound=Callable[..., Any])
+__all__ = ["reload", "reset", "restart", "scale", "signal"]
 
 _UPDATE_ENV = "Take the variables of this shell instead of those that it was started with."
 
 
-def _names(function: F) -> F:
-    return click.argument(
-        "names", metavar="NAME...|all", nargs=-1, required=True, shell_complete=cluster_names
-    )(function)
-
-
 @click.command(epilog="Example: python -m launcher reload web")
-@_names
+@names_or_all
 @click.option("--update-env", is_flag=True, help=_UPDATE_ENV)
 @version
 def reload(names: tuple[str, ...], update_env: bool) -> int:
@@ -45,7 +34,7 @@ def reload(names: tuple[str, ...], update_env: bool) -> int:
 
 
 @click.command(epilog="Example: python -m launcher restart web")
-@_names
+@names_or_all
 @click.option("--update-env", is_flag=True, help=_UPDATE_ENV)
 @version
 def restart(names: tuple[str, ...], update_env: bool) -> int:
@@ -62,7 +51,7 @@ def restart(names: tuple[str, ...], update_env: bool) -> int:
     context_settings={"ignore_unknown_options": True},
     epilog="Example: python -m launcher scale web +2",
 )
-@_names
+@names_or_all
 @click.argument("to", metavar="N|+N|-N|auto")
 @version
 def scale(names: tuple[str, ...], to: str) -> int:
@@ -74,7 +63,7 @@ def scale(names: tuple[str, ...], to: str) -> int:
 
 
 @click.command(epilog="Example: python -m launcher signal web USR2")
-@_names
+@names_or_all
 @click.argument("sent", metavar="SIGNAL")
 @version
 def signal(names: tuple[str, ...], sent: str) -> int:
@@ -94,7 +83,7 @@ def signal(names: tuple[str, ...], sent: str) -> int:
 
 
 @click.command(epilog="Example: python -m launcher reset web")
-@_names
+@names_or_all
 @version
 def reset(names: tuple[str, ...]) -> int:
     """Count restarts and requests from zero again."""
@@ -104,55 +93,6 @@ def reset(names: tuple[str, ...]) -> int:
         return f"reset the counters of {name}"
 
     return for_each(names, act)
-
-
-def scale_to(home: Home, name: str, to: str) -> str:
-    """Have another number of workers and wait until they are ready; what to tell."""
-    result = call_slowly(home, name, "scale", {"to": to}, timeout=_deadline(home, name))
-    return f"scaled {name}{_what_is_now(result)}"
-
-
-def load(home: Home, name: str, verb: str, done: str, update_env: bool) -> str:
-    """Have the app loaded anew and wait until that is carried out; what to tell."""
-    args: dict[str, Any] = {}
-    if update_env:
-        args["environment"] = dict(os.environ)
-    mark = _mark(home, name)
-    if mark:
-        args["mark"] = mark
-    result = call_slowly(home, name, verb, args, timeout=_deadline(home, name))
-    return f"{done} {name}{_what_is_now(result)}"
-
-
-def _mark(home: Home, name: str) -> str:
-    """For the next start, which compares: what the configuration's variables are now."""
-    from launcher.config.cluster_toml import new_mark
-    from launcher.config.settings import Settings
-
-    entry = home.entry(name)
-    try:
-        return new_mark(Settings.from_json(entry.settings)) if entry and entry.settings else ""
-    except LauncherError:
-        return ""  # the pool finds out what is wrong, and says so
-
-
-def _deadline(home: Home, name: str) -> float:
-    """Seconds that a change may take."""
-    from launcher.cli.starting.spawn import time_to_start
-    from launcher.config.settings import Settings
-
-    entry = home.entry(name)
-    try:
-        return time_to_start(Settings.from_json((entry and entry.settings) or {}))
-    except LauncherError:  # of another version
-        return time_to_start(Settings())
-
-
-def _what_is_now(result: Any) -> str:
-    match result:
-        case {"generation": int(generation), "workers": int(workers)}:
-            return f": generation {generation}, {workers} worker{'s' * (workers != 1)}"
-    return ""
 
 
 def _signal_number(text: str) -> signals.Signals:

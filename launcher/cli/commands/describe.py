@@ -11,9 +11,8 @@ import click
 from launcher.cli.asking.facts import Facts, facts_of
 from launcher.cli.asking.parallel import in_parallel
 from launcher.cli.asking.selection import choose
-from launcher.cli.commands.listing import COLOURS, harmless_json
-from launcher.cli.completion import cluster_names
-from launcher.cli.root import version
+from launcher.cli.colours import OF_STATE
+from launcher.cli.options import names_or_all, version
 from launcher.cli.text import (
     Look,
     Style,
@@ -31,6 +30,7 @@ from launcher.config.readers import read_threads
 from launcher.config.settings import OPTIONS, Settings
 from launcher.control.client import no_such_cluster
 from launcher.errors import LauncherError
+from launcher.logs.cleaning import harmless_json
 from launcher.state.home import Home
 
 __all__ = ["describe"]
@@ -47,9 +47,7 @@ LONGEST_VALUE = 24
 
 
 @click.command(epilog="Example: python -m launcher describe web")
-@click.argument(
-    "names", metavar="NAME...|all", nargs=-1, required=True, shell_complete=cluster_names
-)
+@names_or_all
 @click.option("--json", "as_json", is_flag=True, help="As a JSON object; of several: an array.")
 @version
 def describe(names: tuple[str, ...], as_json: bool) -> int:
@@ -81,7 +79,7 @@ def _show(known: Sequence[Facts], logs: Sequence[list[str]], as_json: bool, sing
     if as_json:
         values = [_as_json(facts, paths) for facts, paths in zip(known, logs, strict=True)]
         if values or not single:
-            click.echo(harmless_json(values[0] if single else values))
+            click.echo(harmless_json(values[0] if single else values, indent=2))
         return
     texts = ["\n".join(_lines(facts, paths)) for facts, paths in zip(known, logs, strict=True)]
     if texts:
@@ -112,7 +110,7 @@ def _lines(facts: Facts, logs: list[str]) -> list[str]:
 def _summary(facts: Facts, logs: list[str]) -> list[str]:
     status = facts.status
     name = click.style(printable(status["name"]), bold=True)
-    state = click.style(printable(status["status"]), fg=COLOURS.get(status["status"]))
+    state = click.style(printable(status["status"]), fg=OF_STATE.get(status["status"]))
     restarts = ", ".join(f"{count} {why}" for why, count in status["restarts"].items())
     rows = [
         ("app", status["app"]),
@@ -154,7 +152,7 @@ def _section(title: str, rows: list[list[str]], style: Style = plain, left: int 
 def _by_status(workers: Sequence[Mapping[str, Any]]) -> Style:
     def style(row: int, column: int, text: str) -> str:
         if row and WORKERS[column] == "status":
-            return click.style(text, fg=COLOURS.get(workers[row - 1]["status"]))
+            return click.style(text, fg=OF_STATE.get(workers[row - 1]["status"]))
         return text
 
     return style

@@ -5,8 +5,7 @@ from typing import Any
 import click
 
 from launcher.cli.asking.selection import for_each
-from launcher.cli.completion import cluster_names
-from launcher.cli.root import version
+from launcher.cli.options import names_or_all, version
 from launcher.config.readers import MAX_SECONDS
 from launcher.control.client import NotRunning, ask, no_such_cluster
 from launcher.errors import LauncherError
@@ -22,9 +21,7 @@ MAX_DEADLINE = 2 * MAX_SECONDS
 
 
 @click.command(epilog="Example: python -m launcher stop web")
-@click.argument(
-    "names", metavar="NAME...|all", nargs=-1, required=True, shell_complete=cluster_names
-)
+@names_or_all
 @version
 def stop(names: tuple[str, ...]) -> int:
     """Stop clusters: take no more connections, finish the requests, end.
@@ -36,9 +33,7 @@ def stop(names: tuple[str, ...]) -> int:
 
 
 @click.command(epilog="Example: python -m launcher delete web")
-@click.argument(
-    "names", metavar="NAME...|all", nargs=-1, required=True, shell_complete=cluster_names
-)
+@names_or_all
 @version
 def delete(names: tuple[str, ...]) -> int:
     """Stop clusters that run, and forget them with their logs.

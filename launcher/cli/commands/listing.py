@@ -1,6 +1,5 @@
 """``list``: every cluster of this user, in a table or as JSON."""
 
-import json
 from collections.abc import Sequence
 from contextlib import closing
 
@@ -8,7 +7,8 @@ import click
 
 from launcher.cli.asking.facts import Facts, facts_of, status_of
 from launcher.cli.asking.parallel import in_parallel
-from launcher.cli.root import version
+from launcher.cli.colours import OF_STATE
+from launcher.cli.options import version
 from launcher.cli.text import (
     Look,
     Style,
@@ -21,24 +21,14 @@ from launcher.cli.text import (
     width,
 )
 from launcher.cli.threads import waits
+from launcher.logs.cleaning import harmless_json
 from launcher.state.home import Home
 
-__all__ = ["COLOURS", "harmless_json", "list_clusters"]
+__all__ = ["list_clusters"]
 
 HEADINGS = ("name", "status", "workers", "pid", "uptime", "restarts", "cpu", "memory", "req/s")
 ALWAYS = 3
 """Columns that are shown however narrow the terminal is; of the others the last go first."""
-
-COLOURS = {
-    "online": "green",
-    "launching": "yellow",
-    "reloading": "yellow",
-    "retiring": "yellow",
-    "stopping": "yellow",
-    "backoff": "red",
-    "errored": "red",
-    "stopped": "bright_black",
-}
 
 
 @click.command("list", epilog="Example: python -m launcher list --json")
@@ -59,16 +49,11 @@ def list_clusters(as_json: bool) -> int:
         names = home.names()
         if as_json:
             found = in_parallel(lambda name: status_of(home, name), names)
-            click.echo(harmless_json([status for status in found if status is not None]))
+            click.echo(harmless_json([status for status in found if status is not None], indent=2))
             return 0
         facts = [each for each in in_parallel(lambda name: facts_of(home, name), names) if each]
     click.echo("\n".join(_lines(facts)) if facts else _nothing())
     return 0
-
-
-def harmless_json(value: object) -> str:
-    """JSON escapes every control character but DEL by itself."""
-    return json.dumps(value, indent=2).replace("\x7f", "\\u007f")
 
 
 def _nothing() -> str:
@@ -99,7 +84,7 @@ def _styled(clusters: Sequence[Facts]) -> Style:
             return click.style(text, bold=True)
         status = clusters[row - 1].status["status"]
         if HEADINGS[column] == "status":
-            return click.style(text, fg=COLOURS.get(status))
+            return click.style(text, fg=OF_STATE.get(status))
         return click.style(text, dim=True) if status == "stopped" else text
 
     return style

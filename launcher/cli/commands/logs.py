@@ -5,7 +5,6 @@ stopped, or hangs. Only ``reopen`` asks it for something.
 """
 
 import heapq
-import json
 import os
 import stat
 import time
@@ -19,14 +18,14 @@ from typing import Any
 import click
 
 from launcher.cli.asking.selection import for_each, report
-from launcher.cli.completion import cluster_names
-from launcher.cli.root import version
+from launcher.cli.colours import of_source
+from launcher.cli.options import cluster_names, version
 from launcher.cli.text import complain
 from launcher.control.client import call, no_such_cluster
 from launcher.errors import LauncherError
-from launcher.logs.cleaning import printable
+from launcher.logs.cleaning import harmless_json, printable
 from launcher.logs.files import empty
-from launcher.logs.folder import POOL, PRIMARY, file_name, require_files
+from launcher.logs.folder import file_name, require_files
 from launcher.logs.reading import Line, LogReader
 from launcher.state.home import Home, require_name
 
@@ -36,8 +35,6 @@ LOOK_EVERY = 0.1
 """Seconds between looks at the files that are followed."""
 
 REOPENED_WITHIN = 5.0
-COLOURS = ("cyan", "green", "yellow", "magenta", "blue", "bright_cyan", "bright_green")
-OTHER_COLOURS = {PRIMARY: "bright_black", POOL: "bright_black"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,17 +180,12 @@ class Table:
             click.echo("\n".join(map(self._row, labels, entries)))
 
     def _row(self, label: str, entry: Entry) -> str:
-        head = click.style(f"{label.ljust(self.width)} |", fg=_colour(entry.line.source))
+        head = click.style(f"{label.ljust(self.width)} |", fg=of_source(entry.line.source))
         return f"{head} {printable(entry.line.text.expandtabs())}"
 
 
-def _colour(source: str) -> str:
-    return OTHER_COLOURS.get(source) or COLOURS[int(source) % len(COLOURS)]
-
-
 def _show_json(entries: Iterable[Entry]) -> None:
-    """`json` escapes all that is not ASCII, and all controls but DEL."""
-    lines = [json.dumps(_values(entry)).replace("\x7f", "\\u007f") for entry in entries]
+    lines = [harmless_json(_values(entry)) for entry in entries]
     if lines:
         click.echo("\n".join(lines))
 

@@ -4,8 +4,7 @@ import contextlib
 
 import click
 
-from launcher.cli.completion import cluster_names
-from launcher.cli.root import version
+from launcher.cli.options import cluster_names, version
 from launcher.cli.text import complain, width
 from launcher.control.client import no_such_cluster
 from launcher.state.home import Home, require_name

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from launcher.cli.options import settings_options, tell_strays
-from launcher.cli.root import COMMANDS, IMPLICIT_RUN, version
+from launcher.cli.commands import COMMANDS, IMPLICIT_RUN
+from launcher.cli.options import settings_options, tell_strays, version
 from launcher.errors import UsageError
 
 __all__ = ["run"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from launcher.cli.root import version
+from launcher.cli.options import version
 from launcher.cli.text import complain
 from launcher.errors import LauncherError
 from launcher.state.home import Home
@@ -46,7 +46,7 @@ def resurrect() -> int:
 
     With the variables of this shell, env and env_file of their configuration.
     """
-    from launcher.cli.commands.start import start_all
+    from launcher.cli.starting.together import start_all
     from launcher.state.saved import read
 
     home = Home.open_existing()

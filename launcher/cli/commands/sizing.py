@@ -4,7 +4,7 @@ import os
 
 import click
 
-from launcher.cli.root import version
+from launcher.cli.options import version
 from launcher.cli.text import show_size
 
 __all__ = ["sizing"]

@@ -1,27 +1,20 @@
 """``start``: clusters in the background."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import closing
-from functools import partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher.cli.asking.parallel import in_parallel
-from launcher.cli.asking.selection import report
-from launcher.cli.options import settings_options, tell_strays
-from launcher.cli.root import version
-from launcher.cli.text import complain, printable
-from launcher.errors import LauncherError, UsageError
+from launcher.cli.options import settings_options, tell_strays, version
+from launcher.cli.text import printable
+from launcher.errors import UsageError
 
 if TYPE_CHECKING:
     from launcher.config.cluster_toml import ConfigFile
-    from launcher.config.settings import Settings
     from launcher.state.home import Home
 
-__all__ = ["start", "start_all"]
+__all__ = ["start"]
 
 
 @click.command(
@@ -50,6 +43,7 @@ def start(apps: tuple[str, ...], **flags: Any) -> int:
     env = { MODE = "production" }
     """
     from launcher.cli.starting.plan import plans_for_start
+    from launcher.cli.starting.together import start_all
     from launcher.state.home import Home
 
     if os.environ.get("LISTEN_PID") == str(os.getpid()):
@@ -64,55 +58,6 @@ def start(apps: tuple[str, ...], **flags: Any) -> int:
         if plans[0].file and not apps:
             _tell_gone(home, plans[0].file)
     return status
-
-
-def start_all(
-    home: "Home",
-    everything: "Sequence[Settings]",
-    running: Set[str] = frozenset(),
-    variables: Mapping[str, Sequence[str]] = MappingProxyType({}),
-) -> int:
-    """Start clusters, and bring those that are ``running`` to their settings; the exit status.
-
-    ``variables``: by cluster, the names of those that it had when it was saved.
-    """
-    from launcher.cli.starting.converge import converge
-    from launcher.cli.starting.spawn import starting
-
-    there = [settings for settings in everything if settings.name in running]
-    for settings in everything:
-        if settings.name not in running:
-            before = {*home.variables(settings.name), *variables.get(settings.name, ())}
-            _tell_missing(settings, before)
-    outcomes: dict[str, str | LauncherError] = {}
-    with starting([each for each in everything if each.name not in running]) as starts:
-        for settings, outcome in zip(
-            there, in_parallel(partial(_attempt, converge, home), there), strict=True
-        ):
-            outcomes[settings.name] = outcome
-        outcomes |= starts.wait()
-    names = [settings.name for settings in everything]
-    return report(names, [outcomes[name] for name in names])
-
-
-def _attempt(
-    act: "Callable[[Home, Settings], str]", home: "Home", settings: "Settings"
-) -> str | LauncherError:
-    try:
-        return act(home, settings)
-    except LauncherError as error:
-        return error
-
-
-def _tell_missing(settings: "Settings", names: Set[str]) -> None:
-    """Name what the app had from its shell and will not have from this one: it may need it."""
-    from launcher.config.inherited import listed, missing
-
-    if gone := missing(names, settings, os.environ):
-        complain(
-            f"{settings.name}: started without variables that it had before: {listed(gone)}:"
-            " set them here, or name a file that has them: --env-file FILE"
-        )
 
 
 def _runs(home: "Home", name: str) -> bool:

@@ -13,6 +13,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from launcher.cli.asking.facts import Facts
+from launcher.cli.colours import of_source
 from launcher.cli.monit.layout import Want, share
 from launcher.cli.monit.lines import counted, cropped, rule, show_time
 from launcher.cli.monit.table import table, table_height
@@ -22,8 +23,6 @@ from launcher.logs.cleaning import printable
 
 __all__ = ["frame"]
 
-
-SOURCES = ("cyan", "green", "yellow", "magenta", "blue", "bright_cyan", "bright_green")
 
 WIDE = 120
 """Columns from which requests and log stand side by side."""
@@ -166,8 +165,7 @@ def _log(view: View, width: int, rows: int) -> list[Text]:
         lines.append(Text(f"  {printable(view.log_problem or 'nothing yet')}", "bright_black"))
     label = max((len(line.source) for line in shown), default=0)
     for line in shown:
-        slot = line.source.isdecimal()
-        style = SOURCES[int(line.source) % len(SOURCES)] if slot else "bright_black"
+        style = of_source(line.source)
         text = printable(line.text.expandtabs())
         lines.append(Text.assemble((f" {line.source.rjust(label)} ", style), text))
     return lines

@@ -19,9 +19,9 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from launcher.cli.asking.changing import load, scale_to
 from launcher.cli.asking.facts import Facts, activity_of, stopped
 from launcher.cli.asking.parallel import in_parallel
-from launcher.cli.commands.changes import load, scale_to
 from launcher.cli.monit.frame import frame
 from launcher.cli.monit.gather import Errands, Logs, first_choice
 from launcher.cli.monit.terminal import Terminal

@@ -11,6 +11,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from launcher.cli.asking.facts import Facts
+from launcher.cli.colours import OF_STATE
 from launcher.cli.monit.layout import fitting, window
 from launcher.cli.monit.lines import counted, show_time
 from launcher.cli.monit.view import Glyphs, View
@@ -19,18 +20,6 @@ from launcher.cli.threads import busy, waits
 from launcher.logs.cleaning import printable
 
 __all__ = ["table", "table_height"]
-
-COLOURS = {
-    "online": "green",
-    "launching": "yellow",
-    "reloading": "yellow",
-    "retiring": "yellow",
-    "stopping": "yellow",
-    "backoff": "red",
-    "errored": "bold red",
-    "stopped": "bright_black",
-    "asking": "bright_black",
-}
 
 HEADINGS = (
     *("name", "status", "pid", "uptime", "restarts", "req/s", "p50", "p99"),
@@ -137,7 +126,7 @@ def _cluster_row(facts: Facts, selected: bool, glyphs: Glyphs) -> _Row:
     state = printable(status["status"])
     workers = status["workers"]
     ready = sum(worker["status"] == "online" for worker in workers)
-    styles = {0: "bold" if selected else "", 1: COLOURS.get(state, "")}
+    styles = {0: "bold" if selected else "", 1: _style(state)}
     if activity is None:
         told = f"{state}"
         pid = str(status["pid"]) if status["pid"] else ""
@@ -177,7 +166,7 @@ def _worker_rows(facts: Facts, glyphs: Glyphs) -> list[_Row]:
 
 def _worker_row(worker: Mapping[str, Any], lately: Mapping[str, Any], mark: str) -> _Row:
     state = printable(worker["status"])
-    styles = {1: COLOURS.get(state, ""), 0: "bright_black"}
+    styles = {1: _style(state), 0: "bright_black"}
     name = f"  {mark} {worker['slot']}"
     if worker["pid"] is None:
         return _Row([name, state, *[""] * (len(HEADINGS) - 2)], styles)
@@ -198,6 +187,11 @@ def _worker_row(worker: Mapping[str, Any], lately: Mapping[str, Any], mark: str)
         show_size(worker["rss"]),
     ]
     return _Row(cells, styles)
+
+
+def _style(state: str) -> str:
+    colour = OF_STATE.get(state, "")
+    return f"bold {colour}" if state == "errored" else colour
 
 
 def _notes(facts: Facts, width: int) -> list[Text]:

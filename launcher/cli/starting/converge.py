@@ -4,7 +4,7 @@ import dataclasses
 import os
 from contextlib import suppress
 
-from launcher.cli.starting.spawn import time_to_start
+from launcher.cli.asking.deadlines import time_to_start
 from launcher.config.cluster_toml import mark_of
 from launcher.config.settings import FIXED_AT_START, Settings
 from launcher.control.client import ANSWER_WITHIN, call

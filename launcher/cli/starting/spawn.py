@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from launcher import PACKAGE_ROOT
+from launcher.cli.asking.deadlines import time_to_start
 from launcher.config.address import parse_bind
 from launcher.config.cluster_toml import new_mark
 from launcher.config.settings import Settings
@@ -25,10 +26,7 @@ from launcher.errors import LauncherError
 from launcher.places import state_path
 from launcher.state.home import Entry, Home, already_running
 
-__all__ = ["Starting", "starting", "time_to_start"]
-
-MARGIN = 10.0
-"""Seconds a start may take besides loading the app and the workers' getting ready."""
+__all__ = ["Starting", "starting"]
 
 TIME_TO_END = 5.0
 """Seconds a cluster that is not to be gets to end in an orderly way."""
@@ -177,11 +175,6 @@ def _undo(name: str, before: Entry | None) -> None:
             folder.release(forget=True)
         elif before.settings:
             folder.write_app_json(before.settings)
-
-
-def time_to_start(settings: Settings) -> float:
-    """Seconds: the app may take its time to load, and then each worker to be ready."""
-    return 2 * settings.boot_timeout + MARGIN
 
 
 def _inherited(settings: Settings) -> list[int]:

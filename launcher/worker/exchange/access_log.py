@@ -8,7 +8,6 @@ people ``tail`` these files.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from launcher import current_worker
-from launcher.logs.cleaning import quotable
+from launcher.logs.cleaning import harmless_json, quotable
 
 if TYPE_CHECKING:
     from launcher.pool.logger import Logger
@@ -127,7 +126,7 @@ def _text(served: Served) -> str:
 
 
 def _json(served: Served) -> str:
-    """One object. `json` escapes all that is not ASCII, and all controls but DEL."""
+    """One object."""
     path, _, query = served.target.partition("?")
     values = {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -144,7 +143,7 @@ def _json(served: Served) -> str:
         "referer": served.referer or None,
         "user_agent": served.agent or None,
     }
-    return json.dumps(values, separators=(",", ":")).replace("\x7f", "\\u007f")
+    return harmless_json(values, separators=(",", ":"))
 
 
 def _word(text: str) -> str:
