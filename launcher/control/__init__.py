@@ -1,1 +1,1 @@
-"""How a running cluster is asked: ``protocol`` on both sides, ``client`` on the asking one."""
+"""How a running cluster is asked: `protocol` and `peer` on both sides, `client` on one."""

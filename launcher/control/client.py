@@ -6,14 +6,13 @@ or refusing.
 """
 
 import difflib
-import os
 import socket
-import struct
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from launcher.control.peer import is_ours, user_of
 from launcher.control.protocol import MAX_REPLY, MAX_REQUEST, ProtocolError, encode, parse_reply
 from launcher.errors import LauncherError, UsageError
 from launcher.state.home import Home, ProcessId, require_name
@@ -153,11 +152,9 @@ def _connect(home: Home, process: ProcessId, name: str, timeout: float) -> socke
 
 def _check_peer(connection: socket.socket, who: str) -> None:
     """Talk to nobody but ourselves and root: a reply decides what gets printed and waited for."""
-    size = struct.calcsize("iII")
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-    uid = struct.unpack("iII", credentials)[1]
-    if uid not in (0, os.geteuid()):
-        raise LauncherError(f"{who}: its control socket is answered by user id {uid}, not by you")
+    user = user_of(connection)
+    if not is_ours(user):
+        raise LauncherError(f"{who}: its control socket is answered by user id {user}, not by you")
 
 
 def _receive_line(connection: socket.socket, deadline: float) -> bytes:

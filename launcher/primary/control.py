@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import select
 import socket
-import struct
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from launcher.control.peer import is_ours, user_of
 from launcher.control.protocol import (
     MAX_REQUEST,
     encode,
@@ -45,8 +44,6 @@ _PAUSE = 0.1
 """Seconds without accepting when there was no room for one more."""
 _PATIENCE = 10.0
 """Seconds that a client gets to send its request and to read the reply."""
-
-_UCRED = struct.Struct("3i")  # unix(7), SO_PEERCRED
 
 
 class _Client:
@@ -105,7 +102,7 @@ class ControlServer:
             self._reactor.forget(fd)
             self._reactor.call_later(_PAUSE, self._listen)
             return
-        if len(self._clients) >= MOST_CLIENTS or not _is_ours(sock):
+        if len(self._clients) >= MOST_CLIENTS or not is_ours(user_of(sock)):
             sock.close()
             return
         sock.setblocking(False)
@@ -182,10 +179,3 @@ class ControlServer:
         if client.patience:
             client.patience.cancel()
         client.sock.close()
-
-
-def _is_ours(sock: socket.socket) -> bool:
-    """Whether the other side is this user, or root."""
-    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-    _, uid, _ = _UCRED.unpack(credentials)
-    return uid in (0, os.geteuid())
