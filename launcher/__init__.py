@@ -6,8 +6,8 @@ app once and forks a *worker* per core. The primary deals each connection to a
 worker over a channel and keeps a duplicate of it, so that when a worker goes,
 its connections go to another one.
 
-Read in this order to follow one connection: ``primary/acceptor.py``,
-``primary/dispatcher.py``, ``policy/scheduling.py``, ``ipc/messages.py``,
+Read in this order to follow one connection: ``primary/connections/acceptor.py``,
+``primary/connections/dispatcher.py``, ``policy/scheduling.py``, ``ipc/messages.py``,
 ``worker/threads/crew.py``, ``worker/serving/service.py``, ``worker/exchange/hotpath.py``,
 ``worker/connection/connection.py``.
 """

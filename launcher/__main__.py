@@ -40,7 +40,7 @@ def _is_run(arguments: list[str]) -> bool:
 
 
 def _pool_ahead() -> contextlib.AbstractContextManager[None]:
-    from launcher.primary.pool_process import ahead
+    from launcher.primary.processes.pool_process import ahead
 
     return ahead()
 

@@ -9,9 +9,9 @@ from contextlib import ExitStack, contextmanager
 
 from launcher.ipc.channel import Channel
 from launcher.ipc.scoreboard import Scoreboard, create
-from launcher.primary.connections import Connection, Connections
+from launcher.primary.connections.connections import Connection, Connections
+from launcher.primary.processes.worker_handle import WorkerHandle
 from launcher.primary.reactor import Reactor
-from launcher.primary.worker_handle import WorkerHandle
 
 REQUEST = b"GET / HTTP/1.1\r\n\r\n"
 

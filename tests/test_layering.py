@@ -176,7 +176,7 @@ def loaded_by(code: str, tmp_path: Path) -> list[str]:
 
 def test_a_primary_has_not_loaded_them(tmp_path: Path) -> None:
     loaded = loaded_by("import launcher.primary.main", tmp_path)
-    assert "launcher.primary.primary" in loaded
+    assert "launcher.primary.cluster.primary" in loaded
     assert [name for name in loaded if below(name, HEAVY)] == []
 
 

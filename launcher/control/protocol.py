@@ -45,11 +45,11 @@ ArgSpec = Mapping[str, type | UnionType]
 
 VERBS: Mapping[str, ArgSpec] = {
     "status": {},  # the cluster's object of `list --json`
-    "describe": {},  # primary/report.py, description
-    "activity": {},  # primary/activity.py, activity
+    "describe": {},  # primary/insight/status.py, description
+    "activity": {},  # primary/insight/activity.py, activity
     "stop": {},  # {"pid": of the primary, "deadline": seconds until it is gone at the latest}
     # {"generation": that serves now, "workers": of it}; answered when it does, or cannot.
-    # settings: as in app.json; environment: variables; mark: see primary/generation.py, Terms
+    # settings: as in app.json; environment: variables; mark: primary/processes/generation.py, Terms
     "reload": {"settings": dict | None, "environment": dict | None, "mark": str | None},
     "restart": {"settings": dict | None, "environment": dict | None, "mark": str | None},
     "scale": {"to": str, "why": str | None},  # "4", "+1", "-1", "auto"; answered as reload

@@ -1,7 +1,7 @@
 """What becomes of each connection of a dead worker.
 
 The kernel knows how many bytes the worker wrote on a connection and how many
-it consumed (``primary/accounting.py``). The worker noted in the scoreboard how
+it consumed (``primary/rescue/accounting.py``). The worker noted in the scoreboard how
 many those were when the request began and how long the response is. The two
 together tell "not begun", "fully answered" and "cut off" apart without a gap,
 because a worker sends the response first and consumes the request after.

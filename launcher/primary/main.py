@@ -16,17 +16,17 @@ from launcher.config.inherited import inherited
 from launcher.config.settings import Settings, parse_bind
 from launcher.descriptors import raise_limit
 from launcher.primary import log
-from launcher.primary.control import ControlServer
-from launcher.primary.generation import Terms
-from launcher.primary.keeping import Keeping
-from launcher.primary.listeners import open_listeners
-from launcher.primary.meter import Meter
-from launcher.primary.primary import Primary
+from launcher.primary.cluster.primary import Primary
+from launcher.primary.connections.listeners import open_listeners
+from launcher.primary.connections.room import require_descriptors
+from launcher.primary.connections.unix_socket import access_of
+from launcher.primary.control.folder_guard import FolderGuard
+from launcher.primary.control.server import ControlServer
+from launcher.primary.control.verbs import Verbs
+from launcher.primary.insight.meter import Meter
+from launcher.primary.processes.generation import Terms
 from launcher.primary.reactor import Reactor
-from launcher.primary.room import require_descriptors
 from launcher.primary.signals import heed_signals
-from launcher.primary.unix_socket import access_of
-from launcher.primary.verbs import Verbs
 from launcher.state.home import ClusterFolder
 
 _MOST_DEFECTS = 16
@@ -75,7 +75,7 @@ def _serve(settings: Settings, folder: ClusterFolder, on_ready: Ready | None, ma
         folder.write_variables(inherited())
         setproctitle(f"launcher: primary [{settings.name}]")
         meter.start()
-        Keeping(primary, folder, control).start()
+        FolderGuard(primary, folder, control).start()
         primary.start()
         # What is imported lives as long as we do. A collector that does not look at
         # it is quick, and so looks often enough at what workers leave behind.

@@ -13,7 +13,7 @@ from launcher.signals import CAUGHT, ignore_the_terminal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from launcher.primary.primary import Primary
+    from launcher.primary.cluster.primary import Primary
 
 
 def heed_signals(primary: Primary) -> None:

@@ -1,7 +1,7 @@
 """The way of the connections through the primary: accepted, kept, dealt, and rescued.
 
 What happens to the workers, who they are and when they come and go, is
-``primary/primary.py``; here they are only who connections are dealt to.
+``primary/cluster/primary.py``; here they are only who connections are dealt to.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from launcher.ipc.messages import Cut, Listen, Pinned, Proxied, Returned, Share,
 from launcher.policy.balance import surplus
 from launcher.policy.capacity import capacity, leaving
 from launcher.policy.scheduling import POLICIES
-from launcher.primary.acceptor import Acceptor
-from launcher.primary.connections import Connection, Connections
-from launcher.primary.dispatcher import Dispatcher
-from launcher.primary.farewell import Farewell
-from launcher.primary.inquest import Inquest
-from launcher.primary.listeners import Listener
+from launcher.primary.connections.acceptor import Acceptor
+from launcher.primary.connections.connections import Connection, Connections
+from launcher.primary.connections.dispatcher import Dispatcher
+from launcher.primary.connections.farewell import Farewell
+from launcher.primary.connections.listeners import Listener
+from launcher.primary.connections.room import Room, require_descriptors
+from launcher.primary.processes.roster import ConnectionMessage
+from launcher.primary.processes.worker_handle import WorkerHandle
 from launcher.primary.reactor import Reactor
-from launcher.primary.rescue import Rescuer
-from launcher.primary.room import Room, require_descriptors
-from launcher.primary.roster import ConnectionMessage
-from launcher.primary.trial import Trial
-from launcher.primary.worker_handle import WorkerHandle
+from launcher.primary.rescue.inquest import Inquest
+from launcher.primary.rescue.rescuer import Rescuer
+from launcher.primary.rescue.trial import Trial
 
 
 class Traffic:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from launcher.ipc.scoreboard import LINE, Activity, Scoreboard, create
-from launcher.primary.activity import Latencies, request_line
+from launcher.primary.insight.activity import Latencies, request_line
 
 FAST, SLOW = 20_000, 2_000_000_000
 

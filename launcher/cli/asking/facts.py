@@ -99,7 +99,7 @@ class Facts(NamedTuple):
     answered: bool = False
     """Whether the cluster has told this itself."""
     activity: Mapping[str, Any] | None = None
-    """What is running, and how long requests take: primary/activity.py."""
+    """What is running, and how long requests take: primary/insight/activity.py."""
 
     @property
     def silence(self) -> str:

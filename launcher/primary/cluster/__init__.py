@@ -1,0 +1,1 @@
+"""What is wanted against what is: starts, replaces and ends pools and workers."""

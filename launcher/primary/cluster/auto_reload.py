@@ -1,0 +1,93 @@
+"""Reloads by itself when the code of the app has changed (``--watch``).
+
+The pool of the current generation looks at the files (``pool/loading/source_watch.py``);
+what is a reason to reload, ``policy/code_changes.py`` decides.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from launcher.ipc.messages import Changed, Look
+from launcher.policy.code_changes import Brake, CodeChanges
+from launcher.primary.log import log
+from launcher.primary.processes.generation import Generation
+from launcher.primary.reactor import Timer
+
+if TYPE_CHECKING:
+    from launcher.primary.cluster.primary import Primary
+
+
+class AutoReload:
+    """Hears of changes. Has the primary reload, at most one being due at a time."""
+
+    def __init__(self, primary: Primary) -> None:
+        self._primary = primary
+        self._changes = CodeChanges()
+        self._brake = Brake()
+        self._due: Timer | None = None
+        self._asked: Generation | None = None
+        """Whose pool is to say what has changed up to the end of a load."""
+
+    def load_begins(self) -> None:
+        """A generation is being launched: it will have what has changed so far."""
+        self._changes.load_begins()
+        self._asked = None
+        if self._due:
+            self._due.cancel()
+            self._due = None
+
+    def follow(self, failed: bool = False) -> None:
+        """Notice when a load is over: the new generation serves, or the old one goes on.
+
+        ``failed``: what was loaded cannot live, so that its code has to change.
+        """
+        if not self._changes.loading or self._asked or not (failed or self._primary.calm):
+            return
+        generation = self._primary.current
+        if generation is None:
+            return
+        # Files are looked at once a second. What the load has changed must be known
+        # now: found a second later, it would look like somebody else's doing.
+        if generation.terms.settings.watch and generation.tell(Look()):
+            self._asked = generation
+        else:
+            self._load_ended(generation)
+
+    def heard(self, generation: Generation, changed: Changed) -> None:
+        """The pool of a generation has looked at the files."""
+        reasons = self._changes.heard(generation.number, changed.paths)
+        if changed.asked and generation is self._asked:
+            self._load_ended(generation)
+        elif reasons and generation is self._primary.current:
+            self._reload_because_of(reasons)
+
+    def _load_ended(self, generation: Generation) -> None:
+        self._asked = None
+        reasons, own = self._changes.load_ended(generation.number)
+        if own:
+            log(f"{_named(own)} changed while the app was loaded: taken for its own doing")
+        if reasons:
+            self._reload_because_of(reasons)
+
+    def _reload_because_of(self, paths: list[str]) -> None:
+        log(f"{_named(paths)} has changed")
+        if self._due:
+            return
+        now = self._primary.reactor.clock()
+        when = self._brake.next(now)
+        if when > now:
+            advice = f"if the app writes it: --watch-ignore {paths[0]}"
+            log(f"reloaded too often, the next time in {when - now:.0f} s; {advice}")
+        self._due = self._primary.reactor.call_at(when, partial(self._reload, when))
+
+    def _reload(self, now: float) -> None:
+        self._due = None
+        self._brake.took(now)
+        self._primary.reload_soon()
+
+
+def _named(paths: list[str]) -> str:
+    more = len(paths) - 1
+    return f"{paths[0]} and {more} more" if more else paths[0]

@@ -1,0 +1,69 @@
+"""Workers that have begun as many requests as they are to (``--max-requests``).
+
+Such a worker gives back what else comes to it, but stays until its replacement is ready,
+and is dealt to again where nobody else could serve for too long. One is replaced at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from launcher.primary.log import log
+from launcher.primary.processes.worker_handle import WorkerHandle
+from launcher.primary.reactor import Timer
+
+if TYPE_CHECKING:
+    from launcher.primary.cluster.primary import Primary
+
+_HOLD = 0.5
+"""Seconds for which requests wait for a replacement rather than be run by a spent worker:
+enough for a fork, not for an app that each worker loads for itself."""
+
+
+class Recycling:
+    """The spent workers of a cluster, and who is dealt to meanwhile."""
+
+    def __init__(self, primary: Primary) -> None:
+        self._primary = primary
+        self._held: Timer | None = None
+
+    def spent(self, worker: WorkerHandle) -> None:
+        """A worker has begun its last request."""
+        log(f"{worker} has begun its last request: replacing it")
+        worker.spent = worker.paused = True
+
+    def begin_next(self) -> None:
+        """Have a spent worker replaced, unless one is being replaced or there is a change."""
+        online = self._primary.online()
+        if not self._primary.calm or any(worker.replaced for worker in online):
+            return
+        for worker in online:
+            if worker.spent:
+                worker.cause = "recycle"
+                worker.replaced = True
+                return
+
+    def able(self, online: Sequence[WorkerHandle]) -> list[WorkerHandle]:
+        """Those that are dealt to. If there are none for too long, the spent ones go on."""
+        able = [worker for worker in online if not worker.paused]
+        if self._held and (able or not online):
+            self._held.cancel()
+            self._held = None
+        elif online and not (able or self._held):
+            self._held = self._primary.reactor.call_later(_HOLD, self._end_hold)
+        return able
+
+    def resume(self) -> None:
+        """Have every worker serve again."""
+        for worker in self._primary.online():
+            worker.resume()
+
+    def _end_hold(self) -> None:
+        self._held = None
+        online = self._primary.online()
+        if all(worker.paused for worker in online):
+            for worker in online:
+                log(f"{worker} goes on: nobody else is ready")
+            self.resume()
+            self._primary.step()

@@ -1,0 +1,88 @@
+"""Makes room for new connections where descriptors are few: idle ones are closed for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from launcher.errors import LauncherError
+from launcher.ipc.messages import Shed
+from launcher.policy.capacity import (
+    LEAST,
+    capacity,
+    has_room,
+    least_descriptors,
+    wanted_room,
+)
+from launcher.primary.connections.connections import Connections
+from launcher.primary.log import log
+from launcher.primary.processes.worker_handle import WorkerHandle
+from launcher.primary.reactor import Reactor, Timer
+
+_PAUSE = 0.1
+"""Seconds for workers to close what they are asked to, before they are asked again."""
+
+_LOOK = 1.0
+"""Seconds between looks whether there is enough room again."""
+
+_SOME = 32
+"""Connections to close where the limit was met sooner than was to be expected."""
+
+
+def require_descriptors(descriptors: int, workers: int, listeners: int) -> None:
+    """LauncherError if too few connections would be possible to call it a server."""
+    if capacity(descriptors, workers, listeners) < LEAST:
+        least = least_descriptors(workers, listeners)
+        raise LauncherError(
+            f"{descriptors} descriptors are too few for {workers} workers, {least} are needed:"
+            " raise the limit (ulimit -n, LimitNOFILE=), or have fewer workers"
+        )
+
+
+class Room:
+    """Looks how much room there is, and asks workers for more."""
+
+    def __init__(self, reactor: Reactor, connections: Connections, descriptors: int) -> None:
+        self.workers: Sequence[WorkerHandle] = ()
+        self._reactor = reactor
+        self._connections = connections
+        self._descriptors = descriptors
+        self._told = False
+        self._next_look: Timer | None = None
+
+    def make(self, none_left: bool) -> None:
+        """See to it that there is room for more; ``none_left``: there is none at all."""
+        limit, count = self._connections.limit, len(self._connections)
+        wanted = wanted_room(limit - count, limit)
+        if none_left:
+            wanted = max(wanted, _SOME)
+        if wanted and self._next_look is None:
+            self._tell_once()
+            self._ask(wanted)
+            self._next_look = self._reactor.call_later(_PAUSE, self._look)
+
+    def _look(self) -> None:
+        self._next_look = None
+        self.make(self._connections.full)
+        if self._next_look is None and self._told:
+            limit = self._connections.limit
+            if has_room(limit - len(self._connections), limit):
+                self._told = False
+                log("there is room for connections again")
+            else:
+                self._next_look = self._reactor.call_later(_LOOK, self._look)
+
+    def _tell_once(self) -> None:
+        if not self._told:
+            self._told = True
+            log(
+                f"{len(self._connections)} connections, and no room for more with"
+                f" {self._descriptors} descriptors (ulimit -n):"
+                " those that have been idle for longest are closed"
+            )
+
+    def _ask(self, wanted: int) -> None:
+        counts = [len(worker.connections_by_serial) for worker in self.workers]
+        total = sum(counts)
+        for worker, count in zip(self.workers, counts, strict=True):
+            if count:
+                worker.tell(Shed(-(-wanted * count // total)))

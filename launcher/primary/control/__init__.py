@@ -1,0 +1,1 @@
+"""Answers the control socket, and sees that commands find it."""

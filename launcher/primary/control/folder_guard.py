@@ -1,0 +1,58 @@
+"""Keeps the cluster's folder there, by which commands find it, should somebody remove it.
+
+Folders for temporary files are cleaned by age, and people tidy up. What is gone is made
+anew, under the same rules as at the start: not where another process has the name now.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from launcher.config.inherited import inherited
+from launcher.errors import LauncherError
+from launcher.primary import log
+from launcher.primary.control.server import ControlServer
+from launcher.state.home import ClusterFolder
+
+if TYPE_CHECKING:
+    from launcher.primary.cluster.primary import Primary
+
+_INTERVAL = 2.0
+"""Seconds between looks."""
+
+
+class FolderGuard:
+    """Looks after the folder of a cluster."""
+
+    def __init__(self, primary: Primary, folder: ClusterFolder, control: ControlServer) -> None:
+        self._primary = primary
+        self._folder = folder
+        self._control = control
+        self._told = ""
+
+    def start(self) -> None:
+        """Look from now on, if there is a folder."""
+        if self._folder.findable:
+            self._primary.reactor.call_later(_INTERVAL, self._look)
+
+    def _look(self) -> None:
+        self.start()
+        if not self._folder.complete():
+            self._restore()
+        elif log.is_lost():
+            self._primary.reopen_logs()
+
+    def _restore(self) -> None:
+        try:
+            self._folder.restore()
+            self._folder.write_app_json(self._primary.settings.to_json())
+            self._folder.write_variables(inherited())
+            self._control.move_to(self._folder.bind_control_socket())
+        except LauncherError as error:
+            if str(error) != self._told:
+                self._told = str(error)
+                log.log(f"its folder was removed and cannot be made anew: {error}")
+            return
+        self._told = ""
+        self._primary.reopen_logs()
+        log.log(f"its folder was removed: {self._folder.path} is made anew")

@@ -1,0 +1,146 @@
+"""What the command line can ask of a running cluster: one method per verb of the protocol."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from launcher.config.resolve import scale_target
+from launcher.config.settings import FIXED_AT_START, Settings
+from launcher.control.protocol import VERBS
+from launcher.errors import LauncherError
+from launcher.logs.folder import PRIMARY
+from launcher.primary.cluster.primary import Primary
+from launcher.primary.control.server import Reply, Verb
+from launcher.primary.insight.activity import Latencies, activity
+from launcher.primary.insight.meter import Meter
+from launcher.primary.insight.status import description, report
+from launcher.primary.processes.generation import Terms
+from launcher.state.home import ClusterFolder
+
+_Args = Mapping[str, Any]
+
+_STOP_MARGIN = 5
+
+
+class Verbs:
+    """The verbs of one cluster."""
+
+    def __init__(self, primary: Primary, folder: ClusterFolder, meter: Meter) -> None:
+        self._primary = primary
+        self._folder = folder
+        self._meter = meter
+        self._latencies = Latencies(primary)
+
+    def table(self) -> Mapping[str, Verb]:
+        """By name; every verb that the protocol knows."""
+        return {verb: getattr(self, f"_{verb}") for verb in VERBS}
+
+    def _status(self, _args: _Args, reply: Reply) -> None:
+        reply.done(report(self._primary))
+
+    def _describe(self, _args: _Args, reply: Reply) -> None:
+        reply.done(description(self._primary, self._meter))
+
+    def _activity(self, _args: _Args, reply: Reply) -> None:
+        reply.done(activity(self._primary, self._meter, self._latencies))
+
+    def _stop(self, _args: _Args, reply: Reply) -> None:
+        deadline = self._primary.settings.graceful_timeout + _STOP_MARGIN
+        reply.done({"pid": os.getpid(), "deadline": deadline})
+        self._primary.stop(keep_entry=True)
+
+    def _reload(self, args: _Args, reply: Reply) -> None:
+        self._primary.reload(_Then(reply, self._keep), self._terms(args))
+
+    def _restart(self, args: _Args, reply: Reply) -> None:
+        self._primary.restart(_Then(reply, self._keep), self._terms(args))
+
+    def _scale(self, args: _Args, reply: Reply) -> None:
+        workers, why = scale_target(args["to"], self._primary.wanted)
+        asked = None if args["to"] == "auto" else workers
+        settings = self._primary.settings.sized(asked, workers, args.get("why") or why)
+        self._primary.scale(settings, _Then(reply, self._keep))
+
+    def _signal(self, args: _Args, reply: Reply) -> None:
+        try:
+            number = signal.Signals(args["number"])
+        except ValueError:
+            raise LauncherError(f"there is no signal {args['number']}") from None
+        workers = self._primary.signal(number)
+        if not workers:
+            raise LauncherError("there is no worker now")
+        reply.done({"workers": workers})
+
+    def _reopen(self, _args: _Args, reply: Reply) -> None:
+        processes = [(os.getpid(), PRIMARY), *self._primary.reopen_logs()]
+        if not self._primary.settings.log_to_files:
+            processes = []  # only files that the app or gunicorn's configuration has opened
+        reply.done([{"pid": pid, "source": source} for pid, source in processes])
+
+    def _reset(self, _args: _Args, reply: Reply) -> None:
+        self._primary.reset()
+        self._meter.clear()
+        self._latencies.clear()
+        reply.done({})
+
+    def _terms(self, args: _Args) -> Terms:
+        """Those there are, with what is to be different."""
+        terms = self._primary.terms
+        if "settings" in args:
+            if odd := Settings.unknown_in(args["settings"]):
+                raise LauncherError(f"settings of another version: {', '.join(map(repr, odd))}")
+            settings = _allowed(terms.settings, Settings.from_json(args["settings"]))
+            terms = dataclasses.replace(terms, settings=settings)
+        if "environment" in args:
+            environment = _environment(args["environment"])
+            terms = dataclasses.replace(terms, environment=environment)
+        return dataclasses.replace(terms, mark=args.get("mark", terms.mark))
+
+    def _keep(self) -> None:
+        """Have the cluster started like this the next time too."""
+        self._folder.write_app_json(self._primary.settings.to_json())
+
+
+class _Then(Reply):
+    """A reply; before it says that it was done, something else is."""
+
+    def __init__(self, reply: Reply, act: Callable[[], None]) -> None:
+        self._reply = reply
+        self._act = act
+
+    def done(self, result: Any) -> None:
+        try:
+            self._act()
+        except LauncherError as error:  # e.g. the disk is full
+            self._reply.refused(f"it was done, but will not be so at the next start: {error}")
+        else:
+            self._reply.done(result)
+
+    def refused(self, message: str, detail: str = "") -> None:
+        self._reply.refused(message, detail)
+
+
+def _allowed(now: Settings, wanted: Settings) -> Settings:
+    """The settings that a reload may bring; how many workers there are is not its business."""
+    fixed = [name for name in FIXED_AT_START if getattr(now, name) != getattr(wanted, name)]
+    if fixed:
+        raise LauncherError(f"a reload cannot change {', '.join(sorted(fixed))}")
+    return dataclasses.replace(wanted.sized_as(now), log_to_files=now.log_to_files)
+
+
+def _environment(variables: Mapping[Any, Any]) -> dict[str, str]:
+    for key, value in variables.items():
+        if not isinstance(value, str) or not key or "=" in key or not _can_be_passed(key + value):
+            raise LauncherError("that is no environment")  # never shows a value
+    return dict(variables)
+
+
+def _can_be_passed(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeError:  # a lone surrogate that stands for no byte
+        return False

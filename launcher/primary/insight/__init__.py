@@ -1,0 +1,1 @@
+"""What there is to see of a cluster: its state, its rates, what it is running."""

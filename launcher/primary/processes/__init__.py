@@ -1,0 +1,1 @@
+"""Pools and workers, seen from the primary: started, heard, collected. Decides nothing."""

@@ -1,0 +1,360 @@
+"""The processes of the cluster: starts them, hears from them, notices when they end.
+
+Decides nothing: every fact goes to `Events`, which the primary implements.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from launcher.config.settings import Settings
+from launcher.ipc.channel import Channel, ChannelClosed
+from launcher.ipc.messages import (
+    Changed,
+    Configured,
+    Cut,
+    Exited,
+    Failed,
+    Forked,
+    Hello,
+    Loaded,
+    Message,
+    Notice,
+    Pinned,
+    Proxied,
+    Ready,
+    Retiring,
+    Returned,
+    SpawnFailed,
+    Spent,
+    Unpinned,
+    decode,
+)
+from launcher.ipc.scoreboard import ROWS, Scoreboard, create
+from launcher.primary.log import log
+from launcher.primary.processes.generation import Generation, Terms
+from launcher.primary.processes.pool_process import start_pool
+from launcher.primary.processes.worker_handle import WorkerHandle
+from launcher.primary.reactor import Reactor
+
+_LAST_MOMENT = 1.0
+"""Seconds that killed processes get to be gone before the primary is."""
+
+ConnectionMessage = Returned | Pinned | Unpinned | Proxied | Cut
+"""What a worker says about connections it has."""
+
+_Heard = Callable[[Message, list[int]], None]
+"""Takes what it keeps of the descriptors out of the list."""
+
+
+class Events(Protocol):
+    """What can become known about pools and workers."""
+
+    def pool_configured(self, configured: Configured) -> None:
+        """gunicorn's configuration is known."""
+
+    def pool_loaded(self, generation: Generation) -> None:
+        """The app is loaded; workers can be forked."""
+
+    def app_failed(self, generation: Generation, reason: str, detail: str) -> None:
+        """The app cannot be loaded."""
+
+    def pool_exited(self, generation: Generation, status: int) -> None:
+        """The pool is dead (``status`` as from wait(2)); its workers may live on."""
+
+    def code_changed(self, generation: Generation, changed: Changed) -> None:
+        """A file of the app is not what the generation has loaded."""
+
+    def spawn_failed(self, worker: WorkerHandle, reason: str) -> None:
+        """There was no process to be had for this worker."""
+
+    def worker_loaded(self, worker: WorkerHandle) -> None:
+        """The worker has the app loaded."""
+
+    def worker_spent(self, worker: WorkerHandle) -> None:
+        """The worker has begun as many requests as it is to."""
+
+    def worker_retires(self, worker: WorkerHandle, reason: str, cause: str) -> None:
+        """The worker leaves by itself, in an orderly way."""
+
+    def worker_gone(self, worker: WorkerHandle) -> None:
+        """The worker is dead; nothing can be written by it any more."""
+
+    def worker_exited(self, worker: WorkerHandle, status: int) -> None:
+        """How a dead worker ended; comes after `worker_gone`."""
+
+    def died_without_pool(self, pid: int, worker_id: int) -> None:
+        """A worker whose pool is dead has been collected here."""
+
+    def worker_said(self, worker: WorkerHandle, message: ConnectionMessage) -> None:
+        """Something about connections it has."""
+
+
+class Roster:
+    """All pools and workers there are, in one table each."""
+
+    def __init__(
+        self, settings: Settings, addresses: list[str], reactor: Reactor, events: Events
+    ) -> None:
+        self.generations: list[Generation] = []
+        """Those whose pool or workers live."""
+        self._addresses = addresses
+        self._reactor = reactor
+        self._events = events
+        self._scoreboard_fd = create(settings.threads_max)
+        self._scoreboard = Scoreboard(self._scoreboard_fd, settings.threads_max)
+        self._free_rows = list(range(ROWS - 1, -1, -1))
+        self._last_id = 0
+        self._last_generation = 0
+        self._exit_awaited: dict[int, WorkerHandle] = {}
+        """By id: the dead whose exit status has not come yet."""
+        self._to_collect: dict[int, int] = {}
+        """Of the dead whose pool ended before it could tell, pid and id: they become our
+        children."""
+
+    def workers(self) -> list[WorkerHandle]:
+        """All workers that are not dead, by slot and age."""
+        alive = (w for generation in self.generations for w in generation.workers.values())
+        return sorted(alive, key=lambda worker: (worker.slot, worker.id))
+
+    def generation_of(self, worker: WorkerHandle) -> Generation:
+        """The generation that a living worker belongs to."""
+        return next(g for g in self.generations if g.number == worker.generation)
+
+    def is_alone(self, generation: Generation) -> bool:
+        """Whether nothing of another is left, not even a process that is just ending.
+
+        It has closed its channel then, but may still hold a port that a server hook opened.
+        """
+        return self.generations == [generation] and not self._to_collect
+
+    def launch(self, terms: Terms) -> Generation:
+        """Start a pool for the next generation. Raises OSError when it cannot be started."""
+        pool = start_pool(terms.environment)
+        generation = Generation(self._last_generation + 1, terms, pool)
+        try:
+            generation.begin(self._addresses, self._scoreboard_fd)
+        except OSError:
+            pool.end()
+            raise
+        self._last_generation += 1
+        self.generations.append(generation)
+        self._watch(generation.channel, partial(self._heard_pool, generation), lambda: None)
+        return generation
+
+    def spawn(self, generation: Generation, slot: int) -> WorkerHandle | None:
+        """Have a worker forked; None when the pool cannot be asked now."""
+        if not self._free_rows:  # so many are still retiring
+            return None
+        try:
+            channel, theirs = Channel.pair()
+        except OSError:  # no descriptors left
+            return None
+        self._last_id += 1
+        index = self._free_rows.pop()
+        row = self._scoreboard.row(index)
+        row.clear()
+        worker = WorkerHandle(
+            self._last_id, slot, generation.number, index, row, channel, self._reactor.clock()
+        )
+        with theirs:
+            asked = generation.spawn(worker, theirs.fileno())
+        if not asked:
+            channel.close()
+            self._free_rows.append(index)
+            return None
+        gone = partial(self._worker_lost, generation, worker)
+        self._watch(channel, partial(self._heard_worker, generation, worker), gone)
+        return worker
+
+    def reap(self) -> None:
+        """Collect every child that has ended: pools, workers whose pool is gone, and,
+        as PID 1, whatever the system gave us."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            worker_id = self._to_collect.pop(pid, None)
+            if worker_id:
+                self._events.died_without_pool(pid, worker_id)
+            else:
+                self._reaped(pid, status)
+
+    def close(self) -> None:
+        """Release the scoreboard, once those that are ending have ended.
+
+        A killed process closes its channel a moment before it is gone.
+        """
+        deadline = self._reactor.clock() + _LAST_MOMENT
+        while self._to_collect and self._reactor.clock() < deadline:
+            for pid in list(self._to_collect):
+                with contextlib.suppress(ChildProcessError):
+                    if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                        continue
+                self._to_collect.pop(pid, None)
+            time.sleep(0.001)
+        os.close(self._scoreboard_fd)
+
+    def retire(self, worker: WorkerHandle, final: bool) -> None:
+        """Have a worker leave, as `WorkerHandle.retire`; it may have to be forked first."""
+        worker.retire(final)
+        if worker.pid is None:
+            self.generation_of(worker).wake()
+
+    def dismiss(self, generation: Generation) -> None:
+        """Let the pool of a generation without workers go; end it if it has not gone in time."""
+        if not generation.dismissed:
+            generation.dismiss()
+            patience = max(_LAST_MOMENT, generation.terms.settings.graceful_timeout)
+            late = partial(self._end_late, generation)
+            generation.deadline = self._reactor.call_later(patience, late)
+
+    @staticmethod
+    def _end_late(generation: Generation) -> None:
+        log(f"ending by force, not finished in time: the pool of generation {generation.number}")
+        generation.kill()
+
+    def discard(self, generation: Generation) -> None:
+        """End a generation and its workers now."""
+        for worker in list(generation.workers.values()):
+            worker.expected = True
+            worker.signal(signal.SIGKILL)
+            worker.channel.shut()
+        generation.kill()
+
+    def _reaped(self, pid: int, status: int) -> None:
+        for generation in self.generations:
+            if generation.alive and generation.pid == pid:
+                self._drain(generation.channel, partial(self._heard_pool, generation))
+                generation.gone(status)
+                self._forget_if_empty(generation)
+                self._events.pool_exited(generation, status)
+                return
+            for worker in [*generation.workers.values(), *self._exit_awaited.values()]:
+                if worker.pid == pid:
+                    self._exited(generation, worker, status)
+                    self._events.died_without_pool(pid, worker.id)
+                    return
+
+    def _heard_pool(self, generation: Generation, message: Message, descriptors: list[int]) -> None:
+        match message:
+            case Configured():
+                self._events.pool_configured(message)
+            case Loaded():
+                generation.loaded = True
+                self._events.pool_loaded(generation)
+            case Failed(reason, detail):
+                generation.error = reason
+                self._events.app_failed(generation, reason, detail)
+            case Notice(text):
+                log(text)
+            case Changed():
+                self._events.code_changed(generation, message)
+            case Forked() | SpawnFailed() | Exited():
+                alive = generation.workers.get(message.id)
+                worker = alive or self._exit_awaited.get(message.id)
+                if worker:
+                    self._heard_of_worker(generation, worker, message, descriptors)
+
+    def _heard_of_worker(
+        self,
+        generation: Generation,
+        worker: WorkerHandle,
+        message: Forked | SpawnFailed | Exited,
+        descriptors: list[int],
+    ) -> None:
+        match message:
+            case Forked(_, pid):
+                if descriptors and worker.id in generation.workers:
+                    worker.was_forked(pid, descriptors.pop())
+            case SpawnFailed(_, reason):
+                self._worker_gone(generation, worker)
+                self._exit_awaited.pop(worker.id, None)
+                self._events.spawn_failed(worker, reason)
+            case Exited(_, pid, status):
+                worker.pid = worker.pid or pid
+                self._exited(generation, worker, status)
+
+    def _heard_worker(
+        self, generation: Generation, worker: WorkerHandle, message: Message, _: list[int]
+    ) -> None:
+        match message:
+            case Hello(pid):
+                worker.said_hello(pid)
+            case Ready():
+                self._events.worker_loaded(worker)
+            case Failed(reason, detail):
+                worker.error = reason
+                self._events.app_failed(generation, reason, detail)
+            case Spent():
+                self._events.worker_spent(worker)
+            case Retiring(reason, cause):
+                self._events.worker_retires(worker, reason, cause)
+            case Returned() | Pinned() | Unpinned() | Proxied() | Cut():
+                self._events.worker_said(worker, message)
+
+    def _exited(self, generation: Generation, worker: WorkerHandle, status: int) -> None:
+        if worker.id in generation.workers:
+            # A process that the worker started holds its end of the channel open.
+            self._drain(worker.channel, partial(self._heard_worker, generation, worker))
+            self._worker_gone(generation, worker)
+        self._exit_awaited.pop(worker.id, None)
+        self._events.worker_exited(worker, status)
+
+    def _worker_lost(self, generation: Generation, worker: WorkerHandle) -> None:
+        if worker.pid is None and generation.channel.hung_up():
+            worker.expected = True  # it was never forked: the end of its pool is what counts
+        self._worker_gone(generation, worker)
+
+    def _worker_gone(self, generation: Generation, worker: WorkerHandle) -> None:
+        if generation.workers.pop(worker.id, None) is None:
+            return
+        worker.gone()
+        self._exit_awaited[worker.id] = worker
+        # Before the event: nothing may come after the last worker of a dead pool.
+        self._forget_if_empty(generation)
+        self._events.worker_gone(worker)
+        self._free_rows.append(worker.row_index)
+
+    def _forget_if_empty(self, generation: Generation) -> None:
+        if not generation.alive and not generation.workers:
+            self.generations.remove(generation)
+            for worker in list(self._exit_awaited.values()):
+                if worker.generation == generation.number:
+                    del self._exit_awaited[worker.id]
+                    if worker.pid:
+                        self._to_collect[worker.pid] = worker.id
+
+    def _watch(self, channel: Channel, heard: _Heard, closed: Callable[[], None]) -> None:
+        def readable(_fd: int, _events: int) -> None:
+            if not self._drain(channel, heard):
+                self._reactor.forget(channel.fd)
+                channel.close()
+                closed()
+
+        self._reactor.watch(channel.fd, select.EPOLLIN, readable)
+
+    @staticmethod
+    def _drain(channel: Channel, heard: _Heard) -> bool:
+        """Pass on what has been said; False when the other side is gone."""
+        try:
+            while received := channel.receive():
+                record, descriptors = received
+                try:
+                    heard(decode(record), descriptors)
+                finally:
+                    for descriptor in descriptors:
+                        os.close(descriptor)
+        except ChannelClosed:
+            return False
+        return True

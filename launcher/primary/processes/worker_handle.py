@@ -1,0 +1,256 @@
+"""A worker, seen from the primary. What runs inside it is ``worker/process.py``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Sequence
+
+from launcher.ipc.channel import Channel, ChannelClosed
+from launcher.ipc.messages import Deal, Deals, Drain, Message, Resume, Retire, encode
+from launcher.ipc.scoreboard import Row
+from launcher.policy.fitness import Overweight, Pulse
+from launcher.policy.lifecycle import WorkerState, advance
+from launcher.policy.restart import STOOD_UP
+from launcher.primary.connections.connections import Connection
+from launcher.primary.reactor import Timer
+from launcher.proc import usage
+
+_NO_SERIAL = 0
+"""Of a connection that is no client's and in no table: when its worker dies, so does it."""
+
+_NO_PROXY = "UNKNOWN"
+"""As if a proxy had said that it knows of no client behind it."""
+
+
+class WorkerHandle:
+    """The primary's record of one worker: who it is, its channel, what it was dealt."""
+
+    def __init__(
+        self,
+        worker_id: int,
+        slot: int,
+        generation: int,
+        row_index: int,
+        row: Row,
+        channel: Channel,
+        now: float,
+    ) -> None:
+        self.id = worker_id
+        self.slot = slot
+        self.generation = generation
+        self.row_index = row_index
+        self.row = row
+        self.channel = channel
+        self.state = WorkerState.LAUNCHING
+        self.pid: int | None = None
+        self.since = now
+        """When it was started or, later, became ready."""
+        self._was_ready = False
+        self.expected = False
+        """Whether its end is no crash: it was asked to leave, or said that it would."""
+        self.cause = ""
+        """The counter of ``restarts`` that its end belongs to; empty: crash, or none."""
+        self.replaced = False
+        """Whether it serves only until its replacement is ready."""
+        self.error = ""
+        """Why it ends, if it could say so: an exception."""
+        self.spent = False
+        """Whether it has begun as many requests as it is to."""
+        self.paused = False
+        """Whether it gives back what it is dealt, because of that."""
+        self.asked = ""
+        """Why it was asked to leave: reload, restart, scale, stop."""
+        self.overdue: frozenset[int] = frozenset()
+        """Serials of the requests that it was killed for."""
+        self.pulse = Pulse()
+        self.overweight = Overweight()
+        self.deadline: Timer | None = None
+        """Ends the worker when it is late: to say hello, or to leave."""
+        self.connections_by_serial: dict[int, Connection] = {}
+        self._unheard: list[Drain | Retire] = []
+        """What it was too far behind to be told, in order."""
+        self._promised = 0
+        self._forgotten = 0
+        self._pidfd: int | None = None
+        self._cpu_sample = (now, 0.0)
+        self._cpu_percent = 0.0
+
+    def __str__(self) -> str:
+        return f"worker {self.id} (slot {self.slot}, pid {self.pid})"
+
+    @property
+    def requests(self) -> int:
+        """Requests it has answered, since it was started or the counters were set to zero."""
+        return self.row.requests() - self._forgotten
+
+    def forget_requests(self) -> None:
+        """Count requests from zero again; the worker itself goes on counting."""
+        self._forgotten = self.row.requests()
+
+    @property
+    def connections(self) -> int:
+        """Connections it has, idle ones included."""
+        return len(self.connections_by_serial) + self.row.connections
+
+    def load(self) -> int:
+        """Requests it has to answer plus connections dealt to it that it has not taken yet."""
+        return self.row.unanswered() + self._promised - self.row.taken
+
+    def room(self) -> int:
+        """How many requests more it can run at once, as things are."""
+        alive = self.row.is_alive(time.monotonic_ns())
+        return self.row.capacity - self.load() if alive else 0
+
+    def held_up(self) -> float:
+        """Seconds for which all threads that it has have been with their requests; 0: one is free.
+
+        One that starts more threads as it needs them always has one that is free.
+        """
+        since = self.row.all_busy_since()
+        return (time.monotonic_ns() - since) * 1e-9 if since else 0.0
+
+    def was_forked(self, pid: int, pidfd: int) -> None:
+        """The worker exists. From here on it can be signalled, by the descriptor, which is ours."""
+        self.pid = pid
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+        self._pidfd = pidfd
+
+    def said_hello(self, pid: int) -> None:
+        """The worker has come as far as its channel; as `was_forked`, if that went unheard."""
+        self.pid = pid
+        if self._pidfd is not None:
+            return
+        # The channel is open, so the pid is still the worker's: a pidfd taken
+        # now can never come to mean another process.
+        with contextlib.suppress(OSError):
+            self._pidfd = os.pidfd_open(pid)
+
+    def ready(self, now: float) -> None:
+        """The worker can be dealt connections."""
+        self.state = advance(self.state, WorkerState.ONLINE)
+        self.since = now
+        self._was_ready = True
+        if self.deadline:
+            self.deadline.cancel()
+
+    def stood_up(self, now: float) -> bool:
+        """Whether it has lived: answered a request, or been online for a second."""
+        if not self._was_ready:
+            return False
+        return self.row.requests() > 0 or now - self.since >= STOOD_UP
+
+    def promise(self) -> None:
+        """A connection is about to be dealt to it, which counts from now on."""
+        self._promised += 1
+
+    def deal(self, connections: Sequence[Connection]) -> bool:
+        """Hand over what was promised, all or nothing; False when it is behind or gone.
+
+        Not more than `MAX_DESCRIPTORS` at once.
+        """
+        deals = [
+            Deal(
+                connection.serial,
+                connection.written,
+                connection.consumed,
+                connection.listener,
+                connection.port,
+                connection.consumed == connection.rerun_at,
+                connection.since,
+                connection.host,
+                connection.proxied,
+            )
+            for connection in connections
+        ]
+        if not self._hand_over(deals, [connection.fd for connection in connections]):
+            return False
+        for connection in connections:
+            connection.worker = self
+            connection.since = 0.0
+            self.connections_by_serial[connection.serial] = connection
+        return True
+
+    def ask(self, fd: int) -> None:
+        """Hand over a socket of ours that a request is sent on, to see whether it is well."""
+        self.promise()
+        deal = Deal(_NO_SERIAL, 0, 0, 0, 0, False, 0.0, "127.0.0.1", _NO_PROXY)
+        self._hand_over([deal], (fd,))
+
+    def _hand_over(self, deals: list[Deal], descriptors: Sequence[int]) -> bool:
+        try:
+            sent = self.channel.send(Deals(deals).pack(), descriptors)
+        except ChannelClosed:
+            sent = False  # the end of file is about to say so
+        if not sent:
+            self._promised -= len(deals)
+        return sent
+
+    def tell(self, message: Message, descriptors: tuple[int, ...] = ()) -> bool:
+        """Send a message; False when the worker is behind. One that is gone does not hear it."""
+        with contextlib.suppress(ChannelClosed):
+            return self.channel.send(encode(message), descriptors)
+        return True
+
+    def drain(self) -> None:
+        """Have each of its answers end the connection; it goes on serving new ones."""
+        self._unheard.append(Drain())
+        self.repeat()
+
+    def resume(self) -> None:
+        """Have it serve again, if it is paused."""
+        if self.paused:
+            self.paused = not self.tell(Resume())
+
+    def retire(self, final: bool) -> None:
+        """Ask it to finish what it runs and leave.
+
+        A process that was stopped (SIGSTOP) could not: it is continued, as systemd does
+        with what it stops (systemd.kill(5)).
+        """
+        if self.state in (WorkerState.LAUNCHING, WorkerState.ONLINE):
+            self.state = advance(self.state, WorkerState.RETIRING)
+        self.expected = True
+        self._unheard.append(Retire(final))
+        self.repeat()
+        self.signal(signal.SIGCONT)
+
+    def repeat(self) -> None:
+        """Ask it again, if it was too far behind to be asked."""
+        while self._unheard and self.tell(self._unheard[0]):
+            del self._unheard[0]
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to exactly this process; nothing happens when it is gone."""
+        if self._pidfd is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
+
+    def gone(self) -> None:
+        """It is dead: release what we held for it, except its connections.
+
+        Its channel is closed, which an app can do too: from here on it is dead for certain.
+        """
+        self.signal(signal.SIGKILL)
+        self.state = advance(self.state, WorkerState.GONE)
+        self.row.capacity = 0  # which it can say no more
+        if self.deadline:
+            self.deadline.cancel()
+        self.channel.shut()
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
+
+    def cpu_and_rss(self, now: float) -> tuple[float, int]:
+        """CPU in percent of one core since the last look (at most twice a second), RSS in bytes."""
+        if self.pid is None:
+            return 0.0, 0
+        use = usage(self.pid)
+        then, cpu = self._cpu_sample
+        if now - then >= 0.5:
+            self._cpu_percent = 100 * (use.cpu - cpu) / (now - then)
+            self._cpu_sample = (now, use.cpu)
+        return self._cpu_percent, use.rss
