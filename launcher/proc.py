@@ -1,4 +1,4 @@
-"""What /proc tells about a process: memory, CPU time. Sources: proc(5)."""
+"""What /proc tells about a process: memory, CPU time, state. Source: proc(5)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def proportional_memory(pid: int) -> int:
 
 def usage(pid: int) -> Usage:
     """What the process uses now; zeros when it is gone."""
-    fields = _stat(f"/proc/{pid}/stat")
+    fields = stat(pid)
     return Usage(int(fields[21]) * _PAGE, _cpu(fields)) if fields else Usage(0, 0.0)
 
 
@@ -43,7 +43,18 @@ def thread_cpu(pid: int, thread: int) -> float:
 
 def is_stopped(pid: int) -> bool:
     """Whether somebody has stopped the process (SIGSTOP)."""
-    return _stat(f"/proc/{pid}/stat")[:1] == [b"T"]
+    return state(pid) == "T"
+
+
+def state(pid: int, thread: int = 0) -> str:
+    """The state of a process, or of one of its threads, as its letter; empty when it is gone."""
+    path = f"/proc/{pid}/task/{thread}/stat" if thread else f"/proc/{pid}/stat"
+    return b"".join(_stat(path)[:1]).decode()
+
+
+def stat(pid: int) -> list[bytes]:
+    """The fields of /proc/PID/stat from the third on, the state; empty when it is gone."""
+    return _stat(f"/proc/{pid}/stat")
 
 
 def has_terminal() -> bool:

@@ -18,7 +18,9 @@ import pytest
 
 from launcher.errors import LauncherError, UsageError
 from launcher.places import state_path
-from launcher.state.home import ClusterFolder, Home, ProcessId, require_name
+from launcher.state.cluster_folder import ClusterFolder
+from launcher.state.home import Home, require_name
+from launcher.state.process_id import ProcessId
 
 ROOT = Path(__file__).parent.parent
 
@@ -215,7 +217,7 @@ def test_a_lock_just_given_up_is_waited_for(
 def test_a_lock_that_nobody_owns_up_to_is_waited_for_in_vain(
     home: Home, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("launcher.state.home.LOCK_UNNAMED", 0.01)
+    monkeypatch.setattr("launcher.state.cluster_folder.LOCK_UNNAMED", 0.01)
     with locked(path), pytest.raises(LauncherError, match="'web' is already running: choose"):
         home.claim("web")
 

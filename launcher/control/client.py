@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 from launcher.control.peer import is_ours, user_of
 from launcher.control.protocol import MAX_REPLY, MAX_REQUEST, ProtocolError, encode, parse_reply
 from launcher.errors import LauncherError, UsageError
-from launcher.state.home import Home, ProcessId, require_name
+from launcher.state.home import Home, require_name
+from launcher.state.process_id import ProcessId
 
 __all__ = [
     "Conversation",

@@ -19,7 +19,7 @@ from launcher.errors import LauncherError
 from launcher.logs.cleaning import printable, printable_lines
 from launcher.logs.files import Limits, LogFile
 from launcher.logs.folder import PRIMARY, make_folder, require_files
-from launcher.state.home import ClusterFolder
+from launcher.state.cluster_folder import ClusterFolder
 
 _STDOUT, _STDERR = 1, 2
 

@@ -27,7 +27,7 @@ from launcher.primary.insight.meter import Meter
 from launcher.primary.processes.generation import Terms
 from launcher.primary.reactor import Reactor
 from launcher.primary.signals import heed_signals
-from launcher.state.home import ClusterFolder
+from launcher.state.cluster_folder import ClusterFolder
 
 _MOST_DEFECTS = 16
 _SHORTLY = 60.0

@@ -12,7 +12,8 @@ from typing import Any
 
 from launcher.errors import LauncherError
 from launcher.places import spare_places
-from launcher.state.home import CONTROL_BACKLOG, ClusterFolder, Home
+from launcher.state.cluster_folder import CONTROL_BACKLOG, ClusterFolder
+from launcher.state.home import Home
 
 __all__ = ["NoFolder", "claimed"]
 
@@ -23,7 +24,7 @@ class NoFolder(ClusterFolder):
     findable = False
 
     def __init__(self, name: str) -> None:
-        super().__init__(Home("", -1), name, -1)
+        super().__init__("", -1, name, -1)
 
     def bind_control_socket(self) -> socket.socket:
         """A listening socket with a name that the kernel chooses: unix(7), autobind."""

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from launcher.config.settings import Settings
 from launcher.errors import LauncherError
-from launcher.state.home import Home, load_object, read_text, replace_file
+from launcher.state.files import load_object, read_text, replace_file
+from launcher.state.home import Home
 
 __all__ = ["Saved", "read", "write"]
 

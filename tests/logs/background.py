@@ -13,7 +13,7 @@ import sys
 from launcher.cli import main
 from launcher.config.settings import Settings
 from launcher.primary import main as primary
-from launcher.state.home import ClusterFolder
+from launcher.state.cluster_folder import ClusterFolder
 
 _serve = primary.serve
 

@@ -24,7 +24,8 @@ from launcher.control.client import Refused
 from launcher.control.protocol import MAX_REPLY, ProtocolError, parse_reply
 from launcher.errors import LauncherError
 from launcher.places import state_path
-from launcher.state.home import Entry, Home, already_running
+from launcher.state.cluster_folder import already_running
+from launcher.state.home import Entry, Home
 
 __all__ = ["Starting", "starting"]
 

@@ -12,7 +12,7 @@ from launcher.config.inherited import inherited
 from launcher.errors import LauncherError
 from launcher.primary import log
 from launcher.primary.control.server import ControlServer
-from launcher.state.home import ClusterFolder
+from launcher.state.cluster_folder import ClusterFolder
 
 if TYPE_CHECKING:
     from launcher.primary.cluster.primary import Primary

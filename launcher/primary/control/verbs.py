@@ -19,7 +19,7 @@ from launcher.primary.insight.activity import Latencies, activity
 from launcher.primary.insight.meter import Meter
 from launcher.primary.insight.status import description, report
 from launcher.primary.processes.generation import Terms
-from launcher.state.home import ClusterFolder
+from launcher.state.cluster_folder import ClusterFolder
 
 _Args = Mapping[str, Any]
 

@@ -8,6 +8,7 @@ import threading
 import time
 from typing import Any
 
+from launcher import proc
 from launcher.ipc.scoreboard import Notepad
 from launcher.worker.connection.connection import Connection
 from launcher.worker.threads.leadership import Term
@@ -107,11 +108,7 @@ class Seat:
 
     def runnable(self) -> bool:
         """Whether the thread runs, or could but for other threads on its core (proc(5))."""
-        try:
-            with open(f"/proc/self/task/{self.native_id}/stat", "rb") as file:
-                return file.read().rpartition(b") ")[2][:1] == b"R"
-        except OSError:
-            return False
+        return proc.state(os.getpid(), self.native_id) == "R"
 
     def scheduled(self) -> tuple[int, int]:
         """Nanoseconds that the thread has run, and that it could have run but for other threads
