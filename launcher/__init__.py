@@ -8,8 +8,8 @@ its connections go to another one.
 
 Read in this order to follow one connection: ``primary/connections/acceptor.py``,
 ``primary/connections/dispatcher.py``, ``policy/scheduling.py``, ``ipc/messages.py``,
-``worker/threads/crew.py``, ``worker/serving/service.py``, ``worker/exchange/hotpath.py``,
-``worker/connection/connection.py``.
+``worker/threads/crew.py``, ``worker/serving/service.py``, ``reading.py`` and ``running.py``,
+``worker/exchange/hotpath.py``, ``worker/connection/connection.py``.
 """
 
 import os

@@ -151,7 +151,7 @@ class Worker(GunicornWorker):
     def run(self) -> None:
         """Overridden: serve until told to leave."""
         self.app.refuse_if_patched()  # by a hook: post_fork is a usual place
-        crew = self._crew = Crew(self, self._channel)
+        crew = self._crew = Crew(self, self.orders, self, self._channel)
         forked.watch()
         crew.start()
         self.tell(Ready())
@@ -184,7 +184,7 @@ class Worker(GunicornWorker):
 
     def _patience(self, crew: Crew) -> float:
         """Seconds until there is something to do, should nobody say so."""
-        tick = CADENCE if crew.desk.open or len(crew.desk) else _TICK
+        tick = CADENCE if crew.desk.open or len(crew.queue) else _TICK
         if not crew.retiring:
             return tick
         return min(tick, max(0.0, crew.soonest() - time.monotonic()))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.worker.threads.desk import RESERVE
+from launcher.worker.serving.queue import RESERVE
 from tests.faults.tools import (
     assert_no_post_doubled,
     assert_nothing_lost,

@@ -18,11 +18,11 @@ from gunicorn.http.errors import (
     UnsupportedTransferCoding,
 )
 
-from launcher.worker.connection.body import Incoming
+from launcher.worker.request.body import Incoming
+from launcher.worker.request.chunks import ChunkScanner
 from launcher.worker.request.parsing import (
     MOST_HEAD,
     Arrived,
-    ChunkScanner,
     Framing,
     NeedMore,
     may_be_complete,

@@ -18,9 +18,10 @@ from gunicorn.http.errors import ParseException
 
 from launcher.policy.patience import Patience
 from launcher.policy.rescue import CONTINUE
-from launcher.worker.connection.body import Incoming
+from launcher.worker.connection import body_reader
 from launcher.worker.connection.connection import Connection
 from launcher.worker.exchange.input import Input
+from launcher.worker.request.body import Incoming
 from launcher.worker.request.body_errors import Gone, TooLarge, TooSlow
 from launcher.worker.request.parsing import parse
 from launcher.worker.request.uploads import EARLY, Uploads
@@ -52,7 +53,9 @@ class Upload:
     def stream(self) -> Any:
         """``wsgi.input``."""
         pad: Any = SimpleNamespace(progressed=self._progressed, wait_for_client=lambda: None)
-        arrived = self.incoming.stream(self.conn, pad, self._patience, lambda: self.silence)
+        arrived = body_reader.stream(
+            self.incoming, self.conn, pad, self._patience, lambda: self.silence
+        )
         return Input(arrived.request.body)
 
     def send(self, data: bytes) -> None:
@@ -297,7 +300,7 @@ def test_a_worker_that_leaves_waits_less_long(
     upload: Uploading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also for a client that it waits for already."""
-    monkeypatch.setattr("launcher.worker.connection.body._LOOK", 0.01)
+    monkeypatch.setattr("launcher.worker.connection.body_reader._LOOK", 0.01)
     each = upload("Content-Length: 1000")
     threading.Timer(0.05, setattr, [each, "silence", 0.1]).start()
     began = time.monotonic()

@@ -14,6 +14,7 @@ import pytest
 
 from launcher.ipc.messages import Drain, Retire, Returned, encode
 from launcher.worker.exchange.closing import Closing, told_to_close
+from launcher.worker.serving.outbox import Held
 from launcher.worker.serving.service import Service
 from tests.support import eventually
 from tests.worker.test_crew import DEADLINE, REQUEST, Company
@@ -72,7 +73,7 @@ class Gated(Company):
     def stop(self) -> None:
         """Tell all, as the primary does, and wait until it was heard."""
         assert self.channel.send(encode(Drain()))
-        eventually(lambda: self.crew._service.closing.begun)
+        eventually(lambda: self.crew._leaving.closing.begun)
 
 
 @pytest.fixture
@@ -185,7 +186,7 @@ def test_a_body_that_is_on_its_way_is_waited_for_unless_it_stops(
 
 def test_what_waits_in_the_outbox_says_so_too(company: Gated) -> None:
     company.go_on.set()
-    service, pad = company.crew._service, company.crew._staff.seats[0].pad
+    running, pad = company.crew._running, company.crew._staff.seats[0].pad
     with company.deal(1) as client:
         promised = answer(client)
         (conn,) = eventually(lambda: [*company.crew._parked.values()])
@@ -193,8 +194,8 @@ def test_what_waits_in_the_outbox_says_so_too(company: Gated) -> None:
         client.sendall(REQUEST)
         eventually(lambda: conn.peek(len(REQUEST)) == REQUEST)
         conn.held = promised
-        service.closing.end_all()
-        service._outbox.hold((conn, REQUEST, promised, True, False, True, 0))
-        service.send_held(pad)
+        company.crew._leaving.closing.end_all()
+        running.outbox.hold(Held(conn, REQUEST, promised, True, False, True, 0))
+        running.send_held(pad)
         assert closes(client)
         assert client.recv(1) == b""

@@ -39,19 +39,17 @@ class Company:
         self.channel, sock = Channel.pair()
         settings = Settings(threads=THREADS, timeout=1)
         board = Scoreboard(create(THREADS), THREADS)
-        orders = SimpleNamespace(
+        orders: Any = SimpleNamespace(
             settings=settings, board=board, row=board.row(0), addresses=["127.0.0.1:80"]
         )
         cfg = new_config()
         worker: Any = SimpleNamespace(
-            orders=orders,
             cfg=cfg,
             wsgi=self.app,
             log=new_logger(cfg),
-            tell=self.said.append,
-            wake=lambda: None,
         )
-        self.crew = Crew(worker, Channel(sock))
+        line: Any = SimpleNamespace(tell=self.said.append, wake=lambda: None)
+        self.crew = Crew(worker, orders, line, Channel(sock))
         self.crew.start()
 
     def app(self, environ: dict[str, Any], start: Callable[..., object]) -> Iterable[bytes]:
@@ -141,14 +139,14 @@ def test_what_goes_on_behind_its_response_is_ended_all_the_same(company: Company
 
 
 def test_a_request_is_not_given_up_once_it_has_ended(company: Company) -> None:
-    service, pad = company.crew._service, company.crew._staff.seats[0].pad
+    running, pad = company.crew._running, company.crew._staff.seats[0].pad
     ran: list[Any] = []
     seats = company.crew._staff.seats
     company.closing = lambda: ran.extend(seat.running for seat in seats)
     with company.deal(1) as client:
         assert answered(client)
         eventually(lambda: not any(seat.running for seat in seats))
-        (running,) = filter(None, ran)
-        assert service.abandon(running, pad, 0) is None
+        (job,) = filter(None, ran)
+        assert running.abandon(job, pad, 0) is None
         client.sendall(REQUEST)
         assert answered(client)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from launcher.policy.growth import Growth
-from launcher.worker.threads.leadership import Leadership, Term
-from launcher.worker.threads.seat import Seat
+from launcher.worker.serving.seat import Seat, Term
+from launcher.worker.threads.leadership import Leadership
 from launcher.worker.threads.watcher import Watcher
 from tests.support import eventually
 

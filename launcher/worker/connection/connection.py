@@ -25,7 +25,7 @@ from launcher.worker.connection.outgoing import FilePart, Outgoing
 from launcher.worker.connection.sockets import LentSocket
 
 if TYPE_CHECKING:
-    from launcher.worker.connection.body import Incoming
+    from launcher.worker.request.body import Incoming
 
 _SEND = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 _PEEK = int(socket.MSG_DONTWAIT | socket.MSG_PEEK)

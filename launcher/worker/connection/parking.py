@@ -117,6 +117,18 @@ class Parking:
             self._arm(conn, conn.events, look_again=True)
             self.parked[conn.fd] = conn
 
+    def park_again(self, conn: Connection) -> bool:
+        """As `park`, for the events that it was parked for last, and with nothing to look at.
+
+        False: an event has come meanwhile, and the connection is the caller's again.
+        """
+        self.parked[conn.fd] = conn
+        return not (conn.missed and self.claim(conn))
+
+    def set_aside(self, conn: Connection) -> None:
+        """Park a connection that a thread is going to look at in any case, so none is armed."""
+        self.parked[conn.fd] = conn
+
     def mute(self, conn: Connection) -> None:
         """A claimed connection is read by its thread: what comes need not wake another."""
         if conn.events:

@@ -14,6 +14,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from launcher.ipc.scoreboard import Notepad
 from launcher.memory import give_back
@@ -21,7 +22,6 @@ from launcher.policy.patience import Patience
 from launcher.policy.unread import MOST, Reader, grace, has_room, slowest
 from launcher.worker.connection.connection import Broken, Connection
 from launcher.worker.connection.outgoing import Block
-from launcher.worker.connection.parking import WRITABLE
 
 LARGE = Block.SIZE
 """Bytes that are sent in one go. A response that has more is not copied for that."""
@@ -41,6 +41,19 @@ _TELLING = 60.0
 """Seconds between two warnings."""
 
 
+class Host(Protocol):
+    """What is done with connections whose clients have yet to read."""
+
+    def claim_reader(self, conn: Connection) -> bool:
+        """Take one that is parked until it can be written to; whether there was one."""
+
+    def go_on(self, conn: Connection) -> None:
+        """Send more on a claimed one, and leave it."""
+
+    def cut(self, conn: Connection) -> None:
+        """End a claimed one."""
+
+
 class Unread:
     """What the clients of one worker have yet to read. For all of its threads."""
 
@@ -49,23 +62,15 @@ class Unread:
         threads: int,
         patience: Patience,
         warn: Callable[..., object],
-        claim: Callable[[Connection], bool],
-        attend: Callable[[Connection, int, Notepad], None],
-        cut: Callable[[Connection], None],
+        host: Host,
     ) -> None:
-        """``threads``: how many the worker has.
-
-        ``claim`` takes a connection that is parked to be flushed, and says whether it
-        could; ``attend`` goes on with such a one, ``cut`` ends it.
-        """
+        """``threads``: how many the worker has."""
         self.total = 0
         """Bytes that are kept in memory."""
         self._threads = threads
         self._patience = patience
         self._warn = warn
-        self._claim = claim
-        self._attend = attend
-        self._cut = cut
+        self._host = host
         self._lock = threading.Lock()
         """For the table and its sum. While it is held no connection in the table is closed."""
         self._readers: dict[Connection, Reader] = {}
@@ -99,7 +104,7 @@ class Unread:
             with self._lock:
                 self._staying += 1
             try:
-                self._wait(conn, pad)
+                self._wait(conn)
             finally:
                 with self._lock:
                     self._staying -= 1
@@ -140,12 +145,12 @@ class Unread:
             self._next_tidying = now + _TIDYING
             give_back()
 
-    def _wait(self, conn: Connection, pad: Notepad) -> None:
+    def _wait(self, conn: Connection) -> None:
         poll = select.poll()
         poll.register(conn.fd, select.POLLOUT)
         limit = _Limit(conn, self._patience)
         while conn.outgoing and not has_room(conn.outgoing.memory, self.total, waiting=True):
-            self._flush_the_others(pad)
+            self._flush_the_others()
             if self.total > MOST and self._cut_one(conn):
                 continue
             before = conn.written
@@ -171,9 +176,9 @@ class Unread:
             self._readers[found].condemned = True
         self._tell(now)
         self.note(conn)
-        if not self._claim(found):
+        if not self._host.claim_reader(found):
             return False  # the thread that has it in hand sees to it; see `note`
-        self._cut(found)
+        self._host.cut(found)
         return True
 
     def _tell(self, now: float) -> None:
@@ -182,15 +187,15 @@ class Unread:
             what = "%d MiB wait for clients that do not read; those who read least are cut"
             self._warn(what, self.total >> 20)
 
-    def _flush_the_others(self, pad: Notepad) -> None:
+    def _flush_the_others(self) -> None:
         poll = select.poll()
         with self._lock:
             others = {conn.fd: conn for conn in self._readers}
         for fd in others:
             poll.register(fd, select.POLLOUT)
         for fd, _ in poll.poll(0):
-            if self._claim(others[fd]):
-                self._attend(others[fd], WRITABLE, pad)
+            if self._host.claim_reader(others[fd]):
+                self._host.go_on(others[fd])
 
 
 class _Limit:

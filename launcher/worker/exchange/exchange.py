@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gunicorn.config import Config
 from gunicorn.http.wsgi import create
+from gunicorn.workers.base import Worker as GunicornWorker
 
 from launcher import current_worker
+from launcher.config.settings import Settings
 from launcher.ipc.scoreboard import Notepad
 from launcher.worker import forked
 from launcher.worker.connection.connection import Broken, Connection
@@ -21,9 +23,6 @@ from launcher.worker.exchange.response import Abandoned, Response, dated, error_
 from launcher.worker.request.body_errors import BodyError
 from launcher.worker.request.parsing import Arrived, parse
 
-if TYPE_CHECKING:
-    from launcher.worker.process import Worker
-
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """RFC 9110 section 9.2.1."""
 
@@ -33,9 +32,9 @@ class Exchange:
 
     def __init__(
         self,
-        worker: Worker,
+        worker: GunicornWorker,
+        settings: Settings,
         addresses: list[str],
-        threads: int,
         closing: Closing,
         unread: Unread,
     ) -> None:
@@ -44,11 +43,11 @@ class Exchange:
         self.unread = unread
         self._cfg: Config = worker.cfg
         self.servers = [_server_name(address) for address in addresses]
-        self._multithread = threads > 1
+        self._multithread = settings.threads_max > 1
         self._pre_request = self._cfg.pre_request
         self._post_request = self._cfg.post_request
-        self._keepalive = bool(worker.orders.settings.keepalive)
-        self._access = access_log(worker.log, worker.orders.settings.log_format)
+        self._keepalive = bool(settings.keepalive)
+        self._access = access_log(worker.log, settings.log_format)
 
     def run(self, conn: Connection, arrived: Arrived, pad: Notepad) -> bool:
         """Answer a request. Whether the connection can have another after it.

@@ -24,6 +24,7 @@ from gunicorn.http.message import RFC9110_5_5_INVALID_AND_DANGEROUS as CONTROL_R
 from gunicorn.http.message import TOKEN_RE
 from gunicorn.http.wsgi import HEADER_VALUE_RE, FileWrapper, base_environ
 from gunicorn.util import http_date, is_hoppish, unquote_to_wsgi_str
+from gunicorn.workers.base import Worker as GunicornWorker
 
 from launcher import current_worker
 from launcher.ipc.scoreboard import CLOSES
@@ -36,13 +37,12 @@ from launcher.worker.exchange.exchange import SAFE_METHODS
 from launcher.worker.exchange.hints import early_hints
 from launcher.worker.exchange.input import Input
 from launcher.worker.exchange.response import Abandoned, Response, number_of
-from launcher.worker.request.parsing import HOST_RE
+from launcher.worker.request.rules import HOST_RE
 
 if TYPE_CHECKING:
     from launcher.ipc.scoreboard import Notepad
     from launcher.worker.connection.connection import Connection
     from launcher.worker.exchange.exchange import Exchange
-    from launcher.worker.process import Worker
 
 MOST_REMEMBERED = 4096
 """Entries of each memory; a full one is emptied. Bounds what a hostile client can fill."""
@@ -94,7 +94,7 @@ class HotPath:
 
     def __init__(
         self,
-        worker: Worker,
+        worker: GunicornWorker,
         exchange: Exchange,
         multithread: bool,
         closing: Closing,
@@ -121,7 +121,7 @@ class HotPath:
         self._longest_field = self._cfg.limit_request_field_size
 
     @staticmethod
-    def available(worker: Worker) -> bool:
+    def available(worker: GunicornWorker) -> bool:
         """Whether the configuration leaves plain requests plain."""
         cfg = worker.cfg
         return not (

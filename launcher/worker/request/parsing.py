@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import io
-import re
 from enum import Enum, auto
 from typing import Any, Protocol
 
 from gunicorn.config import Config
-from gunicorn.http.body import CHUNK_EXT_RE, Body, ChunkedReader, LengthReader
+from gunicorn.http.body import Body, ChunkedReader, LengthReader
 from gunicorn.http.errors import (
     ChunkMissingTerminator,
     InvalidChunkSize,
     InvalidHeader,
-    InvalidRequestLine,
-    InvalidRequestMethod,
     LimitRequestHeaders,
     NoMoreData,
     UnsupportedTransferCoding,
 )
-from gunicorn.http.message import TOKEN_RE, Request
+from gunicorn.http.message import Request
 from gunicorn.http.unreader import Unreader
+
+from launcher.worker.request.rules import check, is_list_of_tokens
 
 IN_KERNEL = 64 * 1024
 """Bytes of a request, head and body, that may wait in the kernel's receive buffer.
@@ -34,13 +33,6 @@ MOST_HEAD = 64 * 1024
 _BLOCK = 64 * 1024
 """Bytes of a body that are read at once. gunicorn's reader asks for all that is left, and
 copies what it gets at every read of the app."""
-
-HOST_RE = re.compile(
-    r"(?:\[[0-9A-Za-z:.\-_~!$&'()*+,;=]+\]|(?:[0-9A-Za-z\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)"
-    r"(?::[0-9]*)?"
-)
-"""The value of Host: RFC 9110 section 7.2, but never empty, because no http or https
-URI has an empty host (section 4.2)."""
 
 
 class Readable(Protocol):
@@ -162,55 +154,11 @@ def parse(data: bytes, complete: bool, cfg: Config, peer: Any, number: int) -> A
             raise LimitRequestHeaders("limit request head size") from None
         raise
     except UnsupportedTransferCoding as error:
-        if _is_list_of_tokens(error.hdr):
+        if is_list_of_tokens(error.hdr):
             raise
         raise InvalidHeader("TRANSFER-ENCODING") from None
     check(request)
     return Arrived(request, source, len(data))
-
-
-def check(request: Any) -> None:
-    """Refuse what gunicorn's parser lets pass and RFC 9112 does not; it raises the same errors.
-
-    Of an absolute-form target the host is taken, whatever Host says (section 3.2.2).
-    """
-    if request.method == "CONNECT":
-        # RFC 9110 section 9.3.6: asks for a tunnel, which no WSGI app can be.
-        raise InvalidRequestMethod(request.method)
-    host = next((value for name, value in request.headers if name == "HOST"), None)
-    if host is None:
-        if request.version >= (1, 1):
-            raise InvalidHeader("HOST", req=request)
-    elif not HOST_RE.fullmatch(host):  # section 3.2; that there is but one, gunicorn sees to
-        raise InvalidHeader("HOST", req=request)
-    if "://" in request.uri and not request.uri.startswith("/"):
-        _take_host_of_target(request)
-    if _asks_to_close(request):
-        request.force_close()
-
-
-def _take_host_of_target(request: Any) -> None:
-    authority = re.split("[/?#]", request.uri.partition("://")[2], maxsplit=1)[0]
-    host = authority.rpartition("@")[2]
-    if not HOST_RE.fullmatch(host):
-        raise InvalidRequestLine(request.uri)
-    others = [field for field in request.headers if field[0] != "HOST"]
-    request.headers = [("HOST", host), *others]
-
-
-def _asks_to_close(request: Any) -> bool:
-    """Whether ``close`` is among the connection options (section 9.6); gunicorn reads but one."""
-    return any(
-        option.strip(" \t").lower() == "close"
-        for name, value in request.headers
-        if name == "CONNECTION"
-        for option in value.split(",")
-    )
-
-
-def _is_list_of_tokens(value: str) -> bool:
-    """Whether ``value`` names transfer codings, known or not (RFC 9112 section 7)."""
-    return all(TOKEN_RE.fullmatch(member.strip(" \t")) for member in value.split(","))
 
 
 def may_be_complete(data: bytes, looked_at: int) -> bool:
@@ -232,104 +180,3 @@ def _decode(body: Any, decoded: Writable) -> int:
     except NoMoreData:
         raise ChunkMissingTerminator(b"") from None
     return size
-
-
-class _Place(Enum):
-    """Where in a chunked body the next line is."""
-
-    SIZE = auto()
-    DATA_END = auto()
-    TRAILERS = auto()
-
-
-class ChunkScanner:
-    """Finds the end of a chunked body (RFC 9112 section 7.1) as its bytes come in.
-
-    Decides only where the body ends; whether it is well formed is gunicorn's
-    parser to say, which gets all of it. What cannot be chunked coding ends the
-    body at once, so that the parser refuses it now and does not wait for more.
-    """
-
-    _MOST_LINE = 8192
-    _MOST_TRAILERS = 64 * 1024
-    _MOST_EXCESS = 16 * 1024
-    """Bytes of chunk extensions that no data makes up for; see `_exceeds`."""
-    _SIZE_LINE = re.compile(rb"0*([0-9A-Fa-f]{1,16})" + CHUNK_EXT_RE.pattern + rb"\r\n")
-    """No more than 16 digits, which no file is long enough for: "anticipate potentially large
-    hexadecimal numerals" (section 7.1). Go's net/http has the same bound."""
-    _SIZE_LINE_BEGUN = re.compile(rb"0*[0-9A-Fa-f]{0,16}(?:(?<=[0-9A-Fa-f])(?:[ \t;][^\r]*)?\r?)?")
-
-    def __init__(self) -> None:
-        self.done = False
-        self.size = 0
-        """Bytes of data in the chunks so far, with what is yet to come of the current one."""
-        self._place = _Place.SIZE
-        self._left = 0
-        """Bytes of the current chunk that have not come yet."""
-        self._line = b""
-        self._trailers = 0
-        self._excess = 0
-
-    def feed(self, data: bytes) -> int:
-        """How many of ``data``'s bytes belong to the body."""
-        used = 0
-        while used < len(data) and not self.done:
-            if self._left:
-                step = min(self._left, len(data) - used)
-                self._left -= step
-                used += step
-            else:
-                used = self._feed_line(data, used)
-        return used
-
-    def _feed_line(self, data: bytes, start: int) -> int:
-        end = data.find(b"\n", start) + 1
-        self._line += data[start : end or len(data)]
-        if end:
-            line, self._line = self._line, b""
-            self.done = len(line) > self._MOST_LINE or not self._goes_on_after(line)
-        else:
-            self.done = len(self._line) > self._MOST_LINE or not self._may_go_on(self._line)
-        return end or len(data)
-
-    def _may_go_on(self, begun: bytes) -> bool:
-        """Whether anything that follows can make a line of it."""
-        if self._place is _Place.DATA_END:
-            return begun == b"\r"
-        return self._place is not _Place.SIZE or bool(self._SIZE_LINE_BEGUN.fullmatch(begun))
-
-    def _goes_on_after(self, line: bytes) -> bool:
-        if self._place is _Place.TRAILERS:
-            self._trailers += len(line)
-            too_many = self._trailers > self._MOST_TRAILERS
-            field = line.find(b":") > 0 or line[0] in b" \t"  # or, folded, more of one
-            return field and line.endswith(b"\r\n") and not too_many
-        if self._place is _Place.DATA_END:
-            self._place = _Place.SIZE
-            return line == b"\r\n"
-        size = self._SIZE_LINE.fullmatch(line)
-        self._left = int(size[1], 16) if size else 0
-        self.size += self._left
-        self._place = _Place.DATA_END if self._left else _Place.TRAILERS
-        return bool(size) and not self._exceeds(len(line))
-
-    def _exceeds(self, line: int) -> bool:
-        """Whether too much of the body is not data (section 7.1.1), by the rule of Go's net/http.
-
-        A chunk may have 16 bytes of framing and twice as much as its data; what
-        is beyond that adds up.
-        """
-        self._excess = max(0, self._excess + line - 16 - 2 * self._left)
-        return self._excess > self._MOST_EXCESS
-
-
-__all__ = [
-    "IN_KERNEL",
-    "Arrived",
-    "ChunkScanner",
-    "Framing",
-    "NeedMore",
-    "NoMoreData",
-    "may_be_complete",
-    "parse",
-]

@@ -2,8 +2,9 @@
 
 A body takes one of two ways. A small one is kept here, in a `Spool`, until all of it has come;
 that costs no thread. For a large one the app begins first and reads it from the client as it
-comes (``body.py``), so that the app can refuse it. That holds a thread for as long as the client
-takes, so there are `places` for it; without one, a large body takes the way of the small.
+comes (``body_reader.py``), so that the app can refuse it. That holds a thread for as long as
+the client takes, so there are `places` for it; without one, a large body takes the way of the
+small.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ runs it, which a safe request can stand (RFC 9110 section 9.2).
 from __future__ import annotations
 
 from collections import deque
+from typing import NamedTuple
 
 from launcher.worker.connection.connection import Connection
 
@@ -25,11 +26,21 @@ _PROBATION = 64
 _MOST = 32
 
 
-Held = tuple[Connection, bytes, bytes, bool, bool, bool, int]
-"""A response that is to be sent: its connection, the request (to be consumed when it
-is out), the response, whether the connection can have another request, whether the
-client has said that it sends nothing more, whether it may be sending more for all we
-know, and the nanoseconds that the app needed. A bare tuple, for its price."""
+class Held(NamedTuple):
+    """A response that is to be sent."""
+
+    conn: Connection
+    request: bytes
+    """Consumed when the response is out."""
+    response: bytes
+    again: bool
+    """Whether the connection can have another request."""
+    ended: bool
+    """Whether the client has said that it sends nothing more."""
+    more: bool
+    """Whether the client may be sending another request."""
+    took: int
+    """Nanoseconds that the app needed."""
 
 
 class Outbox:
@@ -59,7 +70,7 @@ class Outbox:
     def hold(self, held: Held) -> bool:
         """Keep a response; whether it is time to send."""
         self._held.append(held)
-        self._waited += held[-1]
+        self._waited += held.took
         return self._waited > QUICK or len(self._held) >= _MOST
 
     def take(self) -> Held | None:

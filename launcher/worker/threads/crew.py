@@ -9,27 +9,28 @@ from __future__ import annotations
 import select
 import sys
 import time
-from typing import TYPE_CHECKING
+
+from gunicorn.workers.base import Worker as GunicornWorker
 
 from launcher.ipc.channel import Channel
 from launcher.ipc.messages import Failed
 from launcher.ipc.scoreboard import Notepad
 from launcher.pool import APP_FAILED
+from launcher.pool.orders import Orders
 from launcher.worker.connection import unyielding
 from launcher.worker.connection.connection import Connection
 from launcher.worker.connection.parking import Parking
 from launcher.worker.connection.secure import NoTLS, tls_context
+from launcher.worker.serving.line import Line
+from launcher.worker.serving.queue import Queue
+from launcher.worker.serving.seat import Job, Seat, Term
 from launcher.worker.serving.service import Service
 from launcher.worker.threads.accepting import Accepting
 from launcher.worker.threads.desk import Desk
 from launcher.worker.threads.inbox import Inbox
-from launcher.worker.threads.leadership import Leadership, Term
-from launcher.worker.threads.seat import Running, Seat
+from launcher.worker.threads.leadership import Leadership
 from launcher.worker.threads.staff import Staff
 from launcher.worker.threads.watcher import Watcher
-
-if TYPE_CHECKING:
-    from launcher.worker.process import Worker
 
 _WORTH_A_LINE = 1.0
 """Seconds that a request has waited for a thread."""
@@ -38,16 +39,18 @@ _WORTH_A_LINE = 1.0
 class Crew:
     """The serving threads and what comes to them: connections and orders."""
 
-    def __init__(self, worker: Worker, channel: Channel) -> None:
+    def __init__(
+        self, worker: GunicornWorker, orders: Orders, line: Line, channel: Channel
+    ) -> None:
         """The app is loaded by now."""
-        orders = worker.orders
-        self._worker = worker
+        self._line = line
+        self._log = worker.log
         self._row = orders.row
         self._timeout = orders.settings.timeout
         try:
             self._tls = tls_context(worker.cfg)
         except NoTLS as error:
-            worker.tell(Failed(str(error), ""))
+            line.tell(Failed(str(error), ""))
             sys.exit(APP_FAILED)
         self._parking = Parking()
         self._parked = self._parking.parked
@@ -61,9 +64,20 @@ class Crew:
             worker.log,
             self._work,
         )
-        self._service = service = Service(worker, self._parking, self._tls, staff.seats, self._lead)
-        self.desk = service.desk = Desk(
-            service, self._parking, self._row, orders.board, settings.queue_timeout
+        self.queue = Queue(self._parking)
+        self._service = service = Service(
+            worker, orders, line, self._parking, self.queue, self._tls, staff.seats, self._lead
+        )
+        self._leaving = service.leaving
+        self._running = running = service.running
+        self.desk = Desk(
+            service.leaving,
+            service.ending,
+            self.queue,
+            self._parking,
+            self._row,
+            orders.board,
+            settings.queue_timeout,
         )
         self._watcher = Watcher(
             self._lead,
@@ -71,10 +85,10 @@ class Crew:
             staff.seats,
             staff.growth,
             start_thread=staff.start_one,
-            held_up=service.held_up,
-            expected_to_wait=service.expected_to_wait,
+            held_up=running.forecasting.held_up,
+            expected_to_wait=running.forecasting.expected_to_wait,
             open_desk=self._open_desk,
-            has_held=lambda: service.has_held,
+            has_held=lambda: running.has_held,
         )
         first_wait = max(settings.keepalive, service.patience.head)
         self._accepting = Accepting(
@@ -86,10 +100,12 @@ class Crew:
             shed=service.shed,
         )
         self._inbox = Inbox(
-            worker,
+            orders,
+            line,
             channel,
             self._parking,
             service,
+            self.queue,
             self._accepting,
             secure=self._tls is not None,
             first_wait=first_wait,
@@ -104,12 +120,12 @@ class Crew:
     @property
     def retiring(self) -> bool:
         """Whether no more connections are taken."""
-        return self._service.retiring
+        return self._leaving.retiring
 
     @property
     def final(self) -> bool:
         """Whether there is nobody to give connections back to."""
-        return self._service.final
+        return self._leaving.final
 
     def start(self) -> None:
         """Start the threads."""
@@ -125,10 +141,10 @@ class Crew:
     def _at_rest(self) -> bool:
         seats = [*self._staff.seats]
         turns = [seat.turn for seat in seats]
-        given_up = sum(bool(seat.running and seat.running[0].abandoned) for seat in seats)
+        given_up = sum(bool(seat.running and seat.running.conn.abandoned) for seat in seats)
         if sum(turn % 2 for turn in turns) != given_up:
             return False
-        if self._parked or self._service.has_held:
+        if self._parked or self._running.has_held:
             return False
         # If a turn has changed, a thread may have held a connection that was in
         # none of the tables while we looked at them.
@@ -139,11 +155,11 @@ class Crew:
         self._accepting.end(final)
         self._service.retire(final)
         self.publish()
-        self._worker.wake()
+        self._line.wake()
 
     def pause(self) -> None:
         """Give back what else comes and can travel, until the primary says otherwise."""
-        self._service.paused = True
+        self._leaving.paused = True
 
     def expire(self, now: float) -> None:
         """As `Service.expire`; and accept again, where there was no room."""
@@ -154,13 +170,13 @@ class Crew:
     def go_round(self, now: float) -> None:
         """What is to be done twice a second."""
         self.expire(now)
-        self._staff.look_at_streams(time.monotonic_ns(), self._service.streams)
+        self._staff.look_at_streams(time.monotonic_ns(), self._running.forecasting.streams)
         self._staff.shrink(now)
         self.publish()
 
     def publish(self) -> None:
         """As `Staff.publish`."""
-        self._staff.publish(leaving=self.retiring or self._service.paused)
+        self._staff.publish(leaving=self.retiring or self._leaving.paused)
 
     def soonest(self) -> float:
         """As `Service.soonest`."""
@@ -175,15 +191,15 @@ class Crew:
         for seat in [*self._staff.seats]:
             running, started = seat.running, seat.pad.started()
             late = self._timeout and started and now - started > self._timeout * 1e9
-            if running and late and not (running[0].taken_over or running[0].abandoned):
+            if running and late and not (running.conn.taken_over or running.conn.abandoned):
                 line = self._give_up(running, seat) or line
         return line
 
-    def _give_up(self, running: Running, seat: Seat) -> str | None:
+    def _give_up(self, running: Job, seat: Seat) -> str | None:
         last, seat.sending_last = seat.sending_last, running
         if seat.pad.answered() and last is not running:
             return None  # it may be sending the last of it at this moment: one look more
-        return self._service.abandon(running, seat.pad, seat.ident)
+        return self._running.abandon(running, seat.pad, seat.ident)
 
     # The desk
 
@@ -196,7 +212,7 @@ class Crew:
         if not self.desk.open:
             self.publish()
             self.desk.open = True
-            self._worker.wake()
+            self._line.wake()
 
     def sit_at_the_desk(self, now: float) -> None:
         """For the main thread: take in what arrives while no thread leads; see `Desk`."""
@@ -215,9 +231,9 @@ class Crew:
             desk.take_in_what_is_ready()
             if self._lead.term:
                 parking.nudge()  # the new leader may have looked before we took these
-        if desk.open or len(desk) or self._row.waiting:
+        if desk.open or len(self.queue) or self._row.waiting:
             desk.look(now)
-        if now - desk.oldest(now) >= _WORTH_A_LINE:
+        if now - self.queue.oldest(now) >= _WORTH_A_LINE:
             self._staff.tell_that_all_are_busy(now)
 
     # The loop
@@ -229,18 +245,18 @@ class Crew:
             self._lead_for(term, seat)
             self._go_on(seat)
             # The new leader may be waiting for events already, and does not see to these.
-            self._service.send_held(seat.pad)
+            self._running.send_held(seat.pad)
             self._rest(seat)
         seat.vacate()
 
     def _lead_for(self, term: Term, seat: Seat) -> None:
         lead, parking, ready = self._lead, self._parking, self._parking.ready
-        pad, service = seat.pad, self._service
+        pad, service, running = seat.pad, self._service, self._running
         if lead.term is term:
-            service.send_held(pad)  # the thread that led before may be held up
+            running.send_held(pad)  # the thread that led before may be held up
         while lead.term is term:
             if not ready:
-                service.send_held(pad)
+                running.send_held(pad)
                 self._rest(seat)
                 term.since = 0.0
                 found = parking.wait()
@@ -276,8 +292,8 @@ class Crew:
     def _rest(self, seat: Seat) -> None:
         """The thread has nothing in hand any more."""
         seat.turn += 1
-        if self._service.retiring:
-            self._worker.wake()
+        if self._leaving.retiring:
+            self._line.wake()
 
     def _on_other_event(self, fd: int, events: int, pad: Notepad) -> None:
         conn: Connection | None = None
@@ -289,6 +305,6 @@ class Crew:
             else:
                 conn = self._parking.claim_missed(fd)
         except Exception:  # a defect costs what was said, not the thread that leads
-            self._worker.log.exception("Error at an order")
+            self._log.exception("Error at an order")
         if conn:
             self._service.attend(conn, events, pad)

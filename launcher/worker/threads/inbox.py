@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from launcher.ipc.channel import Channel, ChannelClosed
 from launcher.ipc.messages import (
@@ -24,16 +24,16 @@ from launcher.ipc.messages import (
     Shed,
     decode,
 )
+from launcher.pool.orders import Orders
 from launcher.worker.connection.connection import Connection
 from launcher.worker.connection.parking import Parking
 from launcher.worker.connection.secure import SecureConnection
 from launcher.worker.connection.sockets import Socket
 from launcher.worker.request.proxied import client
+from launcher.worker.serving.line import Line
+from launcher.worker.serving.queue import Queue
 from launcher.worker.serving.service import Service
 from launcher.worker.threads.accepting import Accepting
-
-if TYPE_CHECKING:
-    from launcher.worker.process import Worker
 
 
 class Inbox:
@@ -41,10 +41,12 @@ class Inbox:
 
     def __init__(
         self,
-        worker: Worker,
+        orders: Orders,
+        line: Line,
         channel: Channel,
         parking: Parking,
         service: Service,
+        queue: Queue,
         accepting: Accepting,
         *,
         secure: bool,
@@ -55,16 +57,17 @@ class Inbox:
         request. ``retire`` as in `Retire`."""
         self.orphaned = False
         """Whether the primary is gone."""
-        self._worker = worker
+        self._line = line
         self._channel = channel
         self._parking = parking
         self._service = service
+        self._queue = queue
         self._accepting = accepting
         self._secure = secure
         self._first_wait = first_wait
         self._retire = retire
-        self._row = worker.orders.row
-        self._families = [_family(address) for address in worker.orders.addresses]
+        self._row = orders.row
+        self._families = [_family(address) for address in orders.addresses]
         self._receiving = threading.Lock()
         self._closed = False
 
@@ -89,7 +92,7 @@ class Inbox:
         except ChannelClosed:
             self._parking.ignore(self._channel.fd)
             self.orphaned = True
-            self._worker.wake()
+            self._line.wake()
         finally:
             self._receiving.release()
 
@@ -100,11 +103,11 @@ class Inbox:
                 for deal, descriptor in zip_longest(deals, descriptors):
                     self._take(deal, descriptor)
             case Drain():
-                self._service.closing.end_all()
+                self._service.leaving.closing.end_all()
             case Retire(final):
                 self._retire(final)
             case Resume():
-                self._service.paused = False
+                self._service.leaving.paused = False
             case Share(number):
                 self._service.share(number)
             case Shed(number):
@@ -112,11 +115,11 @@ class Inbox:
             case Listen():
                 self._accepting.begin(descriptors)
             case Reopen():
-                self._worker.reopen_logs(descriptors)
+                self._line.reopen_logs(descriptors)
 
     def _take(self, deal: Deal, descriptor: int | None) -> None:
         if descriptor is None or self._closed:  # no room for it here (MSG_CTRUNC), or too late
-            self._worker.tell(Returned(deal.serial, deal.since))
+            self._line.tell(Returned(deal.serial, deal.since))
             if descriptor is not None:
                 os.close(descriptor)
             return
@@ -131,7 +134,7 @@ class Inbox:
             conn.introduce(text, client(text))
         conn.deadline = time.monotonic() + self._first_wait
         if since:
-            self._service.desk.put(conn, since)
+            self._queue.put(conn, since)
         self._parking.enter(conn, first)
 
 

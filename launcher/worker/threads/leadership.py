@@ -32,21 +32,8 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from launcher.worker.threads.seat import Seat
-
-
-class Term:
-    """One thread's time as leader. It alone writes here, even when it has lost already."""
-
-    __slots__ = ("seat", "since")
-
-    def __init__(self, seat: Seat) -> None:
-        self.seat = seat
-        self.since = 0.0
-        """When the leader took its current event; 0 while it waits for one."""
+from launcher.worker.serving.seat import Seat, Term
 
 
 class Leadership:

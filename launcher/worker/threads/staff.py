@@ -13,9 +13,9 @@ from launcher.config.readers import MAX_THREADS
 from launcher.ipc.scoreboard import Row
 from launcher.policy.growth import Growth
 from launcher.policy.waiting import STREAM
-from launcher.worker.threads.desk import RESERVE, RESERVE_FROM
+from launcher.worker.serving.queue import RESERVE, RESERVE_FROM
+from launcher.worker.serving.seat import Job, Seat
 from launcher.worker.threads.leadership import Leadership
-from launcher.worker.threads.seat import Running, Seat
 
 IDLE = 30.0
 """Seconds without a request after which a thread leaves."""
@@ -99,12 +99,12 @@ class Staff:
         row.stream_capacity = max(0, capacity - RESERVE * (self._most >= RESERVE_FROM))
         row.capacity = capacity
 
-    def look_at_streams(self, now: int, found: Callable[[Running], None]) -> None:
+    def look_at_streams(self, now: int, found: Callable[[Job], None]) -> None:
         """Note which requests have turned out to be streams (``now``: monotonic nanoseconds)."""
         streaming = 0
         for seat in [*self.seats]:
             running = seat.running
-            if running is None or not (running[0].taken_over or seat.pad.answered()):
+            if running is None or not (running.conn.taken_over or seat.pad.answered()):
                 continue
             if running is not seat.answering:
                 seat.answering, seat.answering_since = running, now
@@ -126,7 +126,9 @@ class Staff:
         oldest = min(seat.pad.began() for seat in busy)
         streams = sum(seat.running is seat.streaming for seat in busy)
         kinds = Counter(
-            f"{running[2].method} {running[2].path}" for seat in busy if (running := seat.running)
+            f"{running.request.method} {running.request.path}"
+            for seat in busy
+            if (running := seat.running)
         )
         self._log.warning(
             "%d of %d threads are busy, one for %.1f s now (%s; %d are streams), and requests "

@@ -26,8 +26,8 @@ from collections.abc import Callable
 
 from launcher.policy.growth import ENDLESS, Growth, Sample
 from launcher.worker.connection.parking import Parking
-from launcher.worker.threads.leadership import Leadership, Term
-from launcher.worker.threads.seat import Seat
+from launcher.worker.serving.seat import Seat, Term
+from launcher.worker.threads.leadership import Leadership
 
 WAITS_FOR = 0.0005
 """Seconds with one event after which a leader that waits is held up."""

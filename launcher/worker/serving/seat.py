@@ -1,4 +1,4 @@
-"""What one serving thread is doing."""
+"""What one serving thread is doing, and its time as leader."""
 
 from __future__ import annotations
 
@@ -6,16 +6,32 @@ import contextlib
 import os
 import threading
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from launcher import proc
 from launcher.ipc.scoreboard import Notepad
 from launcher.worker.connection.connection import Connection
-from launcher.worker.threads.leadership import Term
 
-Running = tuple[Connection, int, Any]
-"""What a thread runs: the connection, the request's bytes that are still in the
-kernel, and what has its ``method`` and ``path``."""
+
+class Job(NamedTuple):
+    """The request that a thread runs."""
+
+    conn: Connection
+    size: int
+    """Its bytes that are still in the kernel."""
+    request: Any
+    """What has its ``method`` and ``path``."""
+
+
+class Term:
+    """One thread's time as leader. It alone writes here, even when it has lost already."""
+
+    __slots__ = ("seat", "since")
+
+    def __init__(self, seat: Seat) -> None:
+        self.seat = seat
+        self.since = 0.0
+        """When the leader took its current event; 0 while it waits for one."""
 
 
 class Seat:
@@ -52,15 +68,15 @@ class Seat:
         """What the thread was called for, or led last; None: it was called to leave."""
         self.turn = 0
         """How often the thread has begun or ceased to work, so odd while it works."""
-        self.running: Running | None = None
-        self.sending_last: Running | None = None
+        self.running: Job | None = None
+        self.sending_last: Job | None = None
         """The request that was overdue at the last tick although its response was announced.
         It gets one more tick to be sent; if it is still there then, it is given up."""
-        self.answering: Running | None = None
+        self.answering: Job | None = None
         """The request whose response had begun when the main thread last looked."""
         self.answering_since = 0
         """When it was first seen to; monotonic nanoseconds."""
-        self.streaming: Running | None = None
+        self.streaming: Job | None = None
         """The request that has turned out to be a stream."""
         self.resting_since = 0.0
         self.ident = 0

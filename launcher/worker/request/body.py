@@ -1,0 +1,138 @@
+"""The body of a request that is taken out of the kernel and kept until it is whole."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from launcher.worker.request.body_errors import NoRoom
+from launcher.worker.request.chunks import ChunkScanner
+from launcher.worker.request.parsing import Arrived, Framing
+from launcher.worker.request.uploads import EARLY, Spool, Uploads
+
+_MOST_AT_ONCE = 256 * 1024
+
+
+class Reader(Protocol):
+    """What the app reads a body from, while that comes (``connection/body_reader.py``)."""
+
+    failure: Exception | None
+    """What was wrong with the body."""
+
+    def settle(self) -> bool:
+        """As `Incoming.settle`."""
+
+    def end(self) -> None:
+        """Take nothing more from the client."""
+
+
+class Incoming:
+    """A request whose body is taken out of the kernel."""
+
+    def __init__(self, arrived: Arrived, uploads: Uploads) -> None:
+        self.arrived = arrived
+        self.reader: Reader | None = None
+        """Set once the app reads the body from the client as it comes."""
+        self.left = arrived.length
+        """Bytes that have not come yet, of a body whose length is known."""
+        self._uploads = uploads
+        self._kept = Spool(uploads)
+        self._no_room: NoRoom | None = None
+        self._more = b""
+        """What has come behind that, and is not kept."""
+        self._scanner = ChunkScanner() if arrived.framing is Framing.CHUNKED else None
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of the body is out of the kernel."""
+        return self._scanner.done if self._scanner else self.left == 0
+
+    @property
+    def presses(self) -> bool:
+        """Whether the app should begin before all is here: much has come, or there is no room."""
+        return self._kept.size >= EARLY or self._no_room is not None
+
+    @property
+    def appetite(self) -> int:
+        """Bytes to take at once: where the app should begin, no more is taken until it is asked."""
+        missing = EARLY - self._kept.size
+        return min(missing, _MOST_AT_ONCE) if missing > 0 else _MOST_AT_ONCE
+
+    @property
+    def failure(self) -> Exception | None:
+        """What was wrong with the body when the app read it."""
+        return self.reader.failure if self.reader else None
+
+    def belongs(self, data: bytes) -> int:
+        """How many of the bytes that have arrived are this body's. Raises TooLarge."""
+        if self._scanner is None:
+            return min(len(data), self.left)
+        used = self._scanner.feed(data)
+        self._uploads.check(self._scanner.size)
+        return used
+
+    def take(self, data: bytes) -> int:
+        """Keep what is this body's of the bytes that have arrived; how many of them are.
+
+        Raises TooLarge; and NoRoom, when there was none already for what came before.
+        """
+        if self._no_room:
+            raise self._no_room
+        data = data[: self.belongs(data)]
+        self.left -= len(data)
+        try:
+            self._kept.write(data)
+        except NoRoom as error:
+            self._no_room, self._more = error, data
+        return len(data)
+
+    def finish(self) -> Arrived:
+        """The request with its whole body, ready for the app. Raises gunicorn's errors, and NoRoom.
+
+        A chunked body is decoded here, so that what is malformed about it is
+        known before the app runs.
+        """
+        if self._scanner is None:
+            self.arrived.read_body_from(self)
+            return self.arrived
+        decoded = Spool(self._uploads)
+        try:
+            self.arrived.decode_body(self, decoded)
+        except BaseException:
+            decoded.close()
+            raise
+        self._kept.close()
+        self._kept, self._more = decoded, b""
+        return self.arrived
+
+    def settle(self) -> bool:
+        """The response is about to begin: whether the next request can follow it.
+
+        Raises what was wrong with the body: there is nothing then that the app
+        could answer to the request that the client meant.
+        """
+        return self.reader is None or self.reader.settle()
+
+    def close(self) -> None:
+        """Drop what was kept. An app that still has ``wsgi.input`` cannot read from it any more."""
+        if self.reader:
+            self.reader.end()
+        self._kept.close()
+        self._more = b""
+
+    # What is here already, for the reader
+
+    def unread(self) -> int:
+        """Bytes that are here and not decoded yet."""
+        return self._kept.unread() + len(self._more)
+
+    def add(self, data: bytes) -> None:
+        """Some more has come."""
+        self._more += data
+
+    def read(self, size: int) -> bytes:
+        """The next of what is here; empty when there is no more of it."""
+        data = self._kept.read(size)
+        if not data:
+            self._kept.close()
+            data, self._more = self._more[:size], self._more[size:]
+        return data
