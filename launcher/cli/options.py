@@ -13,7 +13,7 @@ from launcher import __version__
 from launcher.cli.text import complain
 
 if TYPE_CHECKING:
-    from launcher.config.settings import Option
+    from launcher.config.option import Option
 
 __all__ = ["cluster_names", "names_or_all", "settings_options", "tell_strays", "version"]
 

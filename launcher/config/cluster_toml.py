@@ -18,19 +18,21 @@ they are in no ``Settings``, no message and no other file.
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property, partial
 from typing import Any, NoReturn
 
+from launcher.config.option import Option
 from launcher.config.readers import check_name, open_regular
 from launcher.config.resolve import Given, Layer, Section
-from launcher.config.settings import OPTIONS_BY_NAME, Option, Settings
+from launcher.config.settings import OPTIONS_BY_NAME
+from launcher.config.toml_lines import Path, lines, refused, with_line
 from launcher.errors import LauncherError
 from launcher.folders import absolute
 
-__all__ = ["FILE", "ConfigFile", "environment", "mark_of", "new_mark"]
+__all__ = ["FILE", "ConfigFile", "environment", "read_small"]
 
 FILE = "cluster.toml"
 MAX_SIZE = 256 * 1024
@@ -40,22 +42,6 @@ KEYS = {name: row for name, row in OPTIONS_BY_NAME.items() if name not in ("name
 WORDS = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
 FOUND = {bool: "true or false", int: "a number", float: "a number", str: "a string"}
 FOUND |= {list: "a list", dict: "a table"}
-
-TOKEN = re.compile(
-    r'''
-    """(?:[^\\]|\\.)*?"{3,5} | \'{3}.*?\'{3,5}  # strings of several lines
-    | "(?:[^"\\\n]|\\.)*" | \'[^\'\n]*\'
-    | \#[^\n]* | [][{}] | \n
-    ''',
-    re.DOTALL | re.VERBOSE,
-)
-"""What is to be known of TOML to find the ends of statements in it."""
-
-DEPTH = 4
-"""Keys that lead to the deepest place there is: ``apps.web.env.KEY``."""
-
-Path = tuple[str, ...]
-"""The keys that lead to a value: ``("apps", "web", "threads")``."""
 
 
 @dataclass(frozen=True)
@@ -85,28 +71,6 @@ def environment(path: str, name: str) -> dict[str, str]:
     return _Document.read(path).environment(name)
 
 
-def new_mark(settings: Settings) -> str:
-    """A mark of what is now; `mark_of` tells later whether it still is."""
-    return mark_of(settings, os.urandom(8).hex())
-
-
-def mark_of(settings: Settings, salt: str) -> str:
-    """Changes when a variable that the configuration sets for this cluster does.
-
-    A keyed hash, for memory only: with the key at hand short values can be guessed.
-    """
-    # Late: the primary imports this module, and OpenSSL is 4 MB it need not hold.
-    from hashlib import blake2b
-
-    digest = blake2b(key=salt.encode())
-    if settings.config:
-        variables = environment(settings.config, settings.name)
-        digest.update(repr(sorted(variables.items())).encode())
-    if settings.env_file:
-        digest.update(_read(settings.env_file))
-    return f"{salt}:{digest.hexdigest()}"
-
-
 class _Document:
     """What a file holds, and the lines it stands in."""
 
@@ -117,16 +81,16 @@ class _Document:
         try:
             self._root = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
-            raise LauncherError(f"{path}{_with_line(str(error), text)}") from None
+            raise LauncherError(f"{path}{with_line(str(error), text)}") from None
         except RecursionError:
-            raise LauncherError(f"{path}:{_refused(text)}: is nested too deeply") from None
+            raise LauncherError(f"{path}:{refused(text)}: is nested too deeply") from None
         except ValueError:  # sys.get_int_max_str_digits
-            raise LauncherError(f"{path}:{_refused(text)}: a number has too many digits") from None
+            raise LauncherError(f"{path}:{refused(text)}: a number has too many digits") from None
 
     @classmethod
     def read(cls, path: str) -> "_Document":
         try:
-            return cls(path, _read(path).decode())
+            return cls(path, read_small(path).decode())
         except UnicodeDecodeError:
             raise LauncherError(f"{path}: is not UTF-8 text") from None
 
@@ -215,10 +179,11 @@ class _Document:
 
     @cached_property
     def _lines(self) -> dict[Path, int]:
-        return _lines(self._text)
+        return lines(self._text)
 
 
-def _read(path: str) -> bytes:
+def read_small(path: str) -> bytes:
+    """What is in a file of the user's. LauncherError if it is no regular file, or too large."""
     try:
         with open_regular(path) as file:
             data = file.read(MAX_SIZE + 1)
@@ -227,61 +192,6 @@ def _read(path: str) -> bytes:
     if len(data) > MAX_SIZE:
         raise LauncherError(f"{path}: is larger than {MAX_SIZE >> 10} KiB")
     return data
-
-
-def _lines(text: str) -> dict[Path, int]:
-    """The line in which each table and value of a valid document begins.
-
-    A statement is a document by itself; what it defines is what that gives.
-    """
-    found: dict[Path, int] = {}
-    table: Path = ()
-    for line, statement in _statements(text):
-        header = statement.lstrip().startswith("[")
-        paths = list(_paths(tomllib.loads(statement), DEPTH))
-        for place in paths:
-            found.setdefault(place if header else (*table, *place), line)
-        if header:
-            table = max(paths, key=len)
-    return found
-
-
-def _statements(text: str) -> Iterator[tuple[int, str]]:
-    """The statements of a document and the lines they begin in: one ends with its line.
-
-    A line ends none if it is in a string of several, or in brackets.
-    """
-    start, depth, first, line = 0, 0, 1, 1
-    for token in TOKEN.finditer(text):
-        line += token[0].count("\n")
-        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
-        if token[0] == "\n" and not depth:
-            yield first, text[start : token.end()]
-            start, first = token.end(), line
-    yield first, text[start:]
-
-
-def _paths(value: object, depth: int) -> Iterator[Path]:
-    for key, inner in value.items() if depth and isinstance(value, dict) else ():
-        yield (key,)
-        yield from ((key, *rest) for rest in _paths(inner, depth - 1))
-
-
-def _refused(text: str) -> int:
-    """The line of the first statement that cannot be read."""
-    for line, statement in _statements(text):
-        try:
-            tomllib.loads(statement)
-        except (ValueError, RecursionError):
-            return line
-    return 1
-
-
-def _with_line(message: str, text: str) -> str:
-    """``:3: Expected '=' after a key`` from what tomllib says."""
-    problem, _, place = message.rpartition(" (at ")
-    match = re.match(r"line (\d+)", place)
-    return f":{match[1] if match else text.rstrip().count(chr(10)) + 1}: {problem or message}"
 
 
 def _unknown(key: str, known: list[str], hint: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from launcher.config.address import BindAddress, parse_bind, read_bind
+from launcher.config.option import Option
 from launcher.config.readers import MAX_WORKERS, whole
 from launcher.config.settings import (
     DEFAULT_APP,
@@ -20,7 +21,6 @@ from launcher.config.settings import (
     OPTIONS,
     OPTIONS_BY_NAME,
     PORT,
-    Option,
     Settings,
 )
 from launcher.config.variables import without_services

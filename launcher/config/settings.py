@@ -9,11 +9,12 @@ Knows nothing of click, gunicorn or processes.
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
-from typing import Any, Self, get_args, get_type_hints
+from typing import Any, Self, get_type_hints
 
 from launcher.config.address import BindAddress, parse_bind, read_bind
+from launcher.config.option import Option, kinds_of, option
 from launcher.config.readers import (
     MAX_WORKERS,
     check_name,
@@ -34,7 +35,7 @@ from launcher.config.readers import (
     seconds,
     whole,
 )
-from launcher.config.versions import NEEDED, filled, is_wish
+from launcher.config.versions import NEEDED, filled, fits, is_wish
 from launcher.errors import LauncherError
 
 __all__ = [
@@ -44,7 +45,6 @@ __all__ = [
     "POLICIES",
     "PORT",
     "BindAddress",
-    "Option",
     "Settings",
     "parse_bind",
 ]
@@ -54,84 +54,6 @@ LOG_FORMATS = ("text", "json")
 
 DEFAULT_APP = "app:create_app()"
 DEFAULT_BIND = ("127.0.0.1:3000",)
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One row: how a setting is called, read and explained."""
-
-    name: str
-    read: Callable[[str], Any]
-    help: str
-    default: Any = None
-    metavar: str = ""
-    short: str = ""
-    repeatable: bool = False
-    positional: bool = False
-    path: bool = False
-    """Whether it names a file or folder."""
-    kinds: tuple[type, ...] = (str,)
-    """The types that its value may have in ``cluster.toml``."""
-
-    @property
-    def switch(self) -> bool:
-        """Whether it is on or off and takes no value: ``--preload/--no-preload``."""
-        return self.read is read_switch
-
-    @property
-    def flag(self) -> str:
-        """What it is called on the command line."""
-        return self.metavar if self.positional else "--" + self.name.replace("_", "-")
-
-    def takes(self, value: Any) -> bool:
-        """Whether ``value``, of the right type, is one that could have been read.
-
-        Not whether files are there: they may have gone since.
-        """
-        if value is None or self.switch or self.path:
-            return True
-        try:
-            for part in value if self.repeatable else (value,):
-                self.read(f"{part:.9f}" if isinstance(part, float) else str(part))
-        except (ValueError, OSError):
-            return False
-        return True
-
-    @property
-    def variable(self) -> str:
-        """What it is called in the environment."""
-        return f"LAUNCHER_{self.name.upper()}"
-
-
-def option(
-    default: Any,
-    read: Callable[[str], Any],
-    metavar: str,
-    help_text: str,
-    *,
-    short: str = "",
-    repeatable: bool = False,
-    positional: bool = False,
-    path: bool = False,
-    words: bool = False,
-) -> Any:
-    """A field of ``Settings`` that users may set; a callable default is called for each.
-
-    ``words``: besides what its type says, also texts are a value of it.
-    """
-    row = {
-        "read": read,
-        "metavar": metavar,
-        "help": help_text,
-        "short": short,
-        "repeatable": repeatable,
-        "positional": positional,
-        "path": path,
-        "words": words,
-    }
-    if callable(default):
-        return field(default_factory=default, metadata={"option": row})
-    return field(default=default, metadata={"option": row})
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +259,7 @@ class Settings:
             if name not in data or not is_wish(name, data[name], data.get("sources")):
                 continue
             row = OPTIONS_BY_NAME.get(name)
-            if not (_fits(data[name], hint) and (row is None or row.takes(data[name]))):
+            if not (fits(data[name], hint) and (row is None or row.takes(data[name]))):
                 raise LauncherError(f"settings with a wrong value for {name!r}")
             values[name] = tuple(data[name]) if isinstance(data[name], list) else data[name]
         if not 1 <= values["wanted"] <= MAX_WORKERS:
@@ -361,15 +283,6 @@ def _defaults() -> dict[str, Any]:
     return {entry.name: _as_json(entry.default) for entry in fields(Settings)}
 
 
-def _fits(value: object, hint: Any) -> bool:
-    """Whether a JSON value has the type of a field (a bool is no number here)."""
-    if hint == Mapping[str, str]:
-        return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
-    if hint == tuple[str, ...]:
-        return isinstance(value, list) and all(isinstance(item, str) for item in value)
-    return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
-
-
 PORT = Option(
     "port",
     whole(0, 65_535),
@@ -387,17 +300,10 @@ def _options() -> Iterable[Option]:
         if "option" in entry.metadata:
             default = None if entry.default is MISSING else entry.default
             row = dict(entry.metadata["option"])
-            kinds = _kinds(hints[entry.name], row.pop("words"))
+            kinds = kinds_of(hints[entry.name], row.pop("words"))
             yield Option(name=entry.name, default=default, kinds=kinds, **row)
         if entry.name == "bind":
             yield PORT
-
-
-def _kinds(hint: Any, words: bool) -> tuple[type, ...]:
-    """``int | None``: (int,), ``tuple[str, ...]``: (str,), ``float``: (float, int)."""
-    named = [kind for kind in get_args(hint) if kind not in (type(None), ...)] or [hint]
-    extra = [int] if float in named else [str] if words else []
-    return (*named, *extra)
 
 
 OPTIONS: tuple[Option, ...] = tuple(_options())

@@ -15,7 +15,7 @@ Knows settings as JSON only; ``launcher.config.settings`` knows what they mean.
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["NEEDED", "filled", "is_wish"]
+__all__ = ["NEEDED", "filled", "fits", "is_wish"]
 
 FIRST: Mapping[str, Any] = {
     "app": "app:create_app()",
@@ -75,3 +75,12 @@ def filled(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, 
         if name in NEEDED or name in values["sources"] or value != defaults[name]
     }
     return {**FIRST, **wishes}
+
+
+def fits(value: object, hint: Any) -> bool:
+    """Whether a JSON value has the type of a field (a bool is no number here)."""
+    if hint == Mapping[str, str]:
+        return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+    if hint == tuple[str, ...]:
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))

@@ -1,20 +1,16 @@
 """What is said over the channels: one immutable type per message.
 
-A record is one byte that names the type and the message's fields. All are
-tuples, which cost little to make. `Deals` carry every connection and are
-packed by hand; the others are rare and travel as JSON, readable in ``strace``.
+All are tuples, which cost little to make. `Deals` carry every connection and are
+packed by hand; how the others travel is in `launcher.ipc.records`.
 """
 
 from __future__ import annotations
 
-import json
 import struct
-from typing import Any, NamedTuple
-
-from launcher.ipc.channel import MAX_MESSAGE
+from typing import NamedTuple
 
 _DEAL = struct.Struct("<QQQHH?dBB")
-_DEALS_TAG = b"D"
+DEALS_TAG = b"D"
 
 
 class Deal(NamedTuple):
@@ -51,7 +47,7 @@ class Deals(NamedTuple):
 
     def pack(self) -> bytes:
         """The record."""
-        return _DEALS_TAG + b"".join([deal.pack() for deal in self.deals])
+        return DEALS_TAG + b"".join([deal.pack() for deal in self.deals])
 
     @classmethod
     def unpack(cls, record: bytes | bytearray) -> Deals:
@@ -319,74 +315,3 @@ Message = (
     | SpawnFailed
     | Exited
 )
-
-_TYPES: dict[bytes, type[Any]] = {
-    b"b": Begin,
-    b"L": Listen,
-    b"d": Drain,
-    b"R": Retire,
-    b"e": Resume,
-    b"s": Share,
-    b"x": Shed,
-    b"o": Reopen,
-    b"a": Alone,
-    b"g": Buried,
-    b"n": Scaled,
-    b"H": Hello,
-    b"y": Ready,
-    b"r": Retiring,
-    b"E": Spent,
-    b"B": Returned,
-    b"P": Pinned,
-    b"U": Unpinned,
-    b"p": Proxied,
-    b"C": Cut,
-    b"S": Spawn,
-    b"N": Notice,
-    b"w": Look,
-    b"c": Changed,
-    b"u": Configured,
-    b"l": Loaded,
-    b"F": Failed,
-    b"k": Forked,
-    b"f": SpawnFailed,
-    b"X": Exited,
-}
-_TAGS = {kind: tag for tag, kind in _TYPES.items()}
-
-
-def encode(message: Message) -> bytes:
-    """The record that carries ``message``. Texts lose their middle if it would not fit."""
-    if isinstance(message, Deals):
-        return message.pack()
-    fields: dict[str, Any] = message._asdict()
-    while len(record := _TAGS[type(message)] + _json(fields)) > MAX_MESSAGE:
-        texts = {name: value for name, value in fields.items() if isinstance(value, str)}
-        name, text = max(texts.items(), key=lambda item: len(item[1]))
-        fields[name] = shortened(text, len(text) // 2)
-    return record
-
-
-def shortened(text: str, most: int) -> str:
-    """``text`` without its middle when it has more than ``most`` characters."""
-    if len(text) <= most:
-        return text
-    part = most // 2
-    return f"{text[:part]} … {text[-part:]}"
-
-
-def _json(fields: dict[str, Any]) -> bytes:
-    # What is no UTF-8 (a lone surrogate) becomes an escape, as JSON has it.
-    return json.dumps(fields, ensure_ascii=False).encode(errors="backslashreplace")
-
-
-def decode(record: bytes | bytearray) -> Message:
-    """The message in ``record``, which the other side made with `encode`.
-
-    Both sides are one installation of one version, so a record that does not
-    decode is a defect here and raises ValueError or TypeError.
-    """
-    if record[0] == _DEALS_TAG[0]:
-        return Deals.unpack(record)
-    message: Message = _TYPES[bytes(record[:1])](**json.loads(record[1:]))
-    return message

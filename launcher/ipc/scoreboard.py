@@ -2,9 +2,7 @@
 
 A row per worker, a *note* per thread of it. Every field has one writer and
 writing costs nanoseconds; the primary reads a row while it deals and, once
-the worker is dead, to find out what was running. The scoreboard holds only
-what survives a ``kill -9`` in the middle of a write: a note counts from the
-moment its ``state`` is set, which is written last and cleared first.
+the worker is dead, to find out what was running.
 
 Layout of a row in 64-bit words: the head, one busy byte per thread, the notes,
 then how long requests took: a count per thread and bucket (`BOUNDS`). There is room
@@ -15,14 +13,26 @@ from __future__ import annotations
 
 import mmap
 import os
-import struct
-from bisect import bisect
-from typing import NamedTuple
+
+from launcher.ipc.notes import (
+    BEGAN,
+    BUCKETS,
+    IDLE,
+    LENGTH_UNKNOWN,
+    NOTE,
+    RESPONSE,
+    STATE,
+    WORD,
+    Activity,
+    Note,
+    Notepad,
+    activity,
+    noted,
+)
 
 ROWS = 1024
 """Rows there are: 512 workers, and as many again during a reload. Untouched rows cost no memory."""
 
-_WORD = 8
 # The head.
 (
     _TAKEN,
@@ -36,65 +46,11 @@ _WORD = 8
     _WAITING,
 ) = range(9)
 _HEAD = 16  # words: two cache lines
-# A note.
-_STATE, _SERIAL, _STARTED, _WRITTEN, _CONSUMED, _REQUEST, _RESPONSE, _BEGAN, _LINE = range(9)
-_THREAD = 15
-_NOTE = 16  # words: two cache lines
-
-_NOT_COUNTED = (1 << 63) - 1
-"""Instead of when a request began: nobody waits for its app."""
-
-LINE = (_THREAD - _LINE) * _WORD
-"""Bytes of a request's first line that are noted."""
-
-_pack = struct.Struct(f"=7Q{LINE}s").pack_into
-"""Writes a note's fields from `_SERIAL` to `_LINE`; `_STATE` stays for last."""
-
-LENGTH_UNKNOWN = (1 << 62) - 1
-"""Response length in a note: sending has begun, the end is not known."""
-
-CLOSES = 1 << 62
-"""Flag beside the response length in a note: the connection ends with this response."""
-
-BOUNDS = [int(10_000 * (4 / 3) ** power) for power in range(63)]
-"""Nanoseconds at which the next bucket of the times begins: 10 us to 9 min."""
-
-BUCKETS = len(BOUNDS) + 1
 
 _FEW = 4
 
 _LATELY = 1_500_000_000
 """Nanoseconds; a worker gives one every half second."""
-
-IDLE, RUNNING, RUNNING_SAFE = range(3)
-"""States of a note. *Safe*: the request may be run again (RFC 9110 section 9.2)."""
-
-
-class Note(NamedTuple):
-    """One request as its thread wrote it down.
-
-    ``written`` and ``consumed``: bytes sent and read on the connection before
-    it. ``request_length`` and ``response_length`` are bytes, 0 while unknown.
-    ``started`` is monotonic nanoseconds. ``thread`` is the kernel's id of the thread.
-    """
-
-    serial: int
-    safe: bool
-    started: int
-    written: int
-    consumed: int
-    request_length: int
-    response_length: int
-    thread: int
-
-
-class Activity(NamedTuple):
-    """One request that is running: since when (monotonic nanoseconds), and how it began."""
-
-    began: int
-    line: bytes
-    """The first bytes of the request."""
-
 
 _TAIL = 8
 """Words behind the rows: the last has how many rows were ever handed out, from the first on."""
@@ -102,7 +58,7 @@ _TAIL = 8
 
 def memory_size(threads: int) -> int:
     """Bytes that a scoreboard for workers of ``threads`` threads takes."""
-    return (ROWS * _row_words(threads) + _TAIL) * _WORD
+    return (ROWS * _row_words(threads) + _TAIL) * WORD
 
 
 def create(threads: int) -> int:
@@ -120,7 +76,7 @@ def _busy_words(threads: int) -> int:
 
 
 def _row_words(threads: int) -> int:
-    return _HEAD + _busy_words(threads) + threads * (_NOTE + BUCKETS)
+    return _HEAD + _busy_words(threads) + threads * (NOTE + BUCKETS)
 
 
 class Scoreboard:
@@ -168,20 +124,20 @@ class Row:
         self.start = start
         self._words = words
         self._raw = raw
-        busy = (start + _HEAD) * _WORD
+        busy = (start + _HEAD) * WORD
         self._busy_bytes = raw[busy : busy + threads]
         self._notes = start + _HEAD + _busy_words(threads)
-        self._times = self._notes + threads * _NOTE
+        self._times = self._notes + threads * NOTE
 
     def clear(self) -> None:
         """Make the row new for another worker (the primary does, before the worker starts)."""
         lived, words = self.lived, self._words
         for first, size in (
-            (self._notes, lived * _NOTE),
+            (self._notes, lived * NOTE),
             (self._times, lived * BUCKETS),
             (self.start, _HEAD + _busy_words(self.threads)),
         ):
-            words[first : first + size] = memoryview(bytes(size * _WORD)).cast("Q")
+            words[first : first + size] = memoryview(bytes(size * WORD)).cast("Q")
 
     @property
     def taken(self) -> int:
@@ -282,9 +238,9 @@ class Row:
         count = busy.count(1)
         if not 0 < count <= _FEW:
             return count
-        responses = self._notes + _RESPONSE
+        responses = self._notes + RESPONSE
         lengths = (
-            self._words[responses + thread * _NOTE] & LENGTH_UNKNOWN
+            self._words[responses + thread * NOTE] & LENGTH_UNKNOWN
             for thread, works in enumerate(busy)
             if works
         )
@@ -295,9 +251,9 @@ class Row:
         if self.busy() < self.living:
             return 0
         words, since = self._words, 0
-        for note in range(self._notes, self._notes + self.lived * _NOTE, _NOTE):
-            if words[note + _STATE] != IDLE:
-                since = max(since, words[note + _BEGAN])
+        for note in self._firsts():
+            if words[note + STATE] != IDLE:
+                since = max(since, words[note + BEGAN])
         return since
 
     def requests(self) -> int:
@@ -306,137 +262,26 @@ class Row:
 
     def running(self) -> list[Note]:
         """What the threads are running."""
-        return [note for thread in range(self.lived) if (note := self._note(thread))]
+        return [note for first in self._firsts() if (note := noted(self._words, first))]
 
     def active(self) -> list[Activity]:
         """What the threads are running, for people to look at."""
-        return [found for thread in range(self.lived) if (found := self._activity(thread))]
+        return [
+            found for first in self._firsts() if (found := activity(self._words, self._raw, first))
+        ]
 
     def times(self) -> list[int]:
         """How many requests took how long: a count per bucket (`BOUNDS`)."""
         counts = self._words[self._times : self._times + self.lived * BUCKETS].tolist()
         return [sum(counts[bucket::BUCKETS]) for bucket in range(BUCKETS)]
 
-    def _activity(self, thread: int) -> Activity | None:
-        """The worker writes meanwhile: None also if another request has begun as we read."""
-        first = self._notes + thread * _NOTE
-        began = self._words[first + _BEGAN]
-        line = self._raw[(first + _LINE) * _WORD :][:LINE].tobytes()
-        running = self._words[first + _STATE] != IDLE and self._words[first + _BEGAN] == began
-        return Activity(began, line.rstrip(b"\0")) if running else None
-
-    def _note(self, thread: int) -> Note | None:
-        first = self._notes + thread * _NOTE
-        state, serial, started, written, consumed, request, response = self._words[
-            first : first + _BEGAN
-        ]
-        if state == IDLE:
-            return None
-        safe, thread = state == RUNNING_SAFE, self._words[first + _THREAD]
-        return Note(serial, safe, started, written, consumed, request, response, thread)
+    def _firsts(self) -> range:
+        """Where the notes of the threads begin that ever lived."""
+        return range(self._notes, self._notes + self.lived * NOTE, NOTE)
 
     def pad(self, thread: int) -> Notepad:
         """Where one thread of the worker writes; it counts as having lived from now on."""
         self.lived = max(self.lived, thread + 1)
-        first = self._notes + thread * _NOTE
+        first = self._notes + thread * NOTE
         times = self._times + thread * BUCKETS
         return Notepad(self._words, self._raw, first, times, self._busy_bytes, thread)
-
-
-class Notepad:
-    """Where one thread writes what it does. Only that thread may."""
-
-    __slots__ = ("_busy", "_first", "_offset", "_raw", "_times", "_words", "thread")
-
-    def __init__(
-        self,
-        words: memoryview,
-        raw: memoryview,
-        first: int,
-        times: int,
-        busy: memoryview,
-        thread: int,
-    ) -> None:
-        self._words = words
-        self._raw = raw
-        self._first = first
-        self._offset = (first + _SERIAL) * _WORD
-        self._times = times
-        self._busy = busy
-        self.thread = thread
-
-    def sign(self, thread: int) -> None:
-        """Write down the kernel's id of this thread; once."""
-        self._words[self._first + _THREAD] = thread
-
-    def begin(
-        self,
-        serial: int,
-        safe: bool,
-        now: int,
-        written: int,
-        consumed: int,
-        request_length: int,
-        data: bytes,
-        answer: int = 0,
-    ) -> None:
-        """A request starts (``now``: monotonic nanoseconds; the rest as in `Note`).
-
-        ``data``: how it begins; as much is noted as there is room for.
-        ``answer``: as for `answer`, when that is known already.
-        """
-        self._busy[self.thread] = 1
-        _pack(
-            self._raw,
-            self._offset,
-            serial,
-            now,
-            written,
-            consumed,
-            request_length,
-            answer,
-            now,
-            data,
-        )
-        self._words[self._first] = RUNNING_SAFE if safe else RUNNING
-
-    def answer(self, response_length: int) -> None:
-        """The response is made and about to be sent: so many bytes, head and body."""
-        self._words[self._first + _RESPONSE] = response_length
-
-    def answered(self) -> bool:
-        """Whether a response was about to be sent, or is."""
-        return bool(self._words[self._first + _RESPONSE])
-
-    def progressed(self, now: int) -> None:
-        """The request's time begins anew: a part of its response is out."""
-        self._words[self._first + _STARTED] = now
-
-    def wait_for_client(self) -> None:
-        """The request's time stands still until it has `progressed`: it is the client's."""
-        self._words[self._first + _STARTED] = _NOT_COUNTED
-
-    def started(self) -> int:
-        """When the request began or last progressed; monotonic nanoseconds, 0: there is none."""
-        words, first = self._words, self._first
-        return words[first + _STARTED] if words[first + _STATE] != IDLE else 0
-
-    def began(self) -> int:
-        """When the request that was begun last began; monotonic nanoseconds."""
-        return self._words[self._first + _BEGAN]
-
-    def claim(self) -> None:
-        """A request is about to start: its thread counts as busy from now on."""
-        self._busy[self.thread] = 1
-
-    def put_off(self) -> None:
-        """The app has run, but the response is to be sent later: as if nothing had happened."""
-        self._words[self._first] = IDLE
-        self._busy[self.thread] = 0
-
-    def end(self, took: int) -> None:
-        """The request is finished: answered and consumed, in so many nanoseconds."""
-        words = self._words
-        words[self._first] = IDLE
-        words[self._times + bisect(BOUNDS, took)] += 1
-        self._busy[self.thread] = 0

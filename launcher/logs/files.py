@@ -20,24 +20,11 @@ from collections.abc import Hashable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from launcher.logs.folder import (
-    file_name,
-    is_being_written,
-    next_name,
-    open_file,
-    segments,
-    successor,
-)
-from launcher.logs.times import Times
+from launcher.logs.folder import APPENDING, file_name, open_file, successor
+from launcher.logs.rotation import Rotation
+from launcher.logs.times import PATIENCE, Times
 
-__all__ = ["Limits", "LogFile", "empty"]
-
-_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT
-
-PATIENCE = 2.0
-"""Seconds to wait for a turn while nothing is written.
-
-Turns take microseconds, but on a busy machine their owner may have to wait for a processor."""
+__all__ = ["Limits", "LogFile"]
 
 _NONE = (0, 0)
 _UNKNOWN = -1
@@ -254,7 +241,7 @@ class LogFile:
             if not self._times.mine and self._fd >= 0:
                 return os.fstat(self._fd)  # in the middle of being replaced
         try:
-            self._use(open_file(self._folder, self._name, _FLAGS))
+            self._use(open_file(self._folder, self._name, APPENDING))
         except OSError:
             if self._fd < 0:
                 raise
@@ -293,107 +280,8 @@ class LogFile:
         with suppress(OSError), self._times.turn_to_rotate() as alone:
             if not alone or self._current().st_size + needed <= self._full - self._marks:
                 return
-            self._remove_what_was_more()
-            if self._limits.keep:
-                self._begin_next()
-            else:
-                self._begin_over()
-            self._forget_marks()
-
-    def _remove_what_was_more(self) -> None:
-        for number in segments(self._folder).get(self._source, []):
-            if number > self._limits.keep:
-                os.unlink(file_name(self._source, number), dir_fd=self._folder)
-
-    def _begin_next(self) -> None:
-        """Begin a new file, and keep the old one."""
-        self._save_from_oblivion(file_name(self._source, self._limits.keep))
-        # First what may fail: there may be no descriptor, or no space, left.
-        fresh = self._open_next()
-        try:
-            self._shift()
-            self._rename(next_name(self._source), self._name)
-        except OSError:
-            os.close(fresh)
-            raise
-        self._use(fresh)
-
-    def _begin_over(self) -> None:
-        """Begin a new file and let go of the old one, which who follows it reads to its end.
-
-        If it is written to by others, who may know of no other file, it is emptied instead.
-        """
-        old = open_file(self._folder, self._name, os.O_RDONLY)
-        try:
-            self._use(self._open_next())  # else we were among those who write to it
-            if is_being_written(old):
-                self._use(open_file(self._folder, self._name, _FLAGS | os.O_TRUNC))
-                os.unlink(next_name(self._source), dir_fd=self._folder)
-            else:
-                self._rename(next_name(self._source), self._name)
-        finally:
-            os.close(old)
-
-    def _open_next(self) -> int:
-        return open_file(self._folder, next_name(self._source), _FLAGS | os.O_TRUNC)
-
-    def _shift(self) -> None:
-        """Make the current file number 1. Up to the first gap, as a death in here leaves one."""
-        keep = self._limits.keep
-        numbers = segments(self._folder).get(self._source, [])
-        free = next((number for number in range(1, keep) if number not in numbers), keep)
-        for number in range(free, 0, -1):
-            self._rename(file_name(self._source, number - 1), file_name(self._source, number))
-
-    def _save_from_oblivion(self, oldest: str) -> None:
-        """Make the oldest file the next one instead of removing it, if it is still written to.
-
-        By a child process, that is, which lives as long and knows of no other file.
-        """
-        with suppress(FileNotFoundError):
-            fd = open_file(self._folder, oldest, os.O_RDONLY)
-            try:
-                if is_being_written(fd):
-                    self._rename(oldest, next_name(self._source))
-            finally:
-                os.close(fd)
-
-    def _rename(self, old: str, new: str) -> None:
-        os.rename(old, new, src_dir_fd=self._folder, dst_dir_fd=self._folder)
-
-    def _forget_marks(self) -> None:
-        """Those of files that are gone."""
-        names = [file_name(self._source, n) for n in segments(self._folder)[self._source]]
-        inodes = {os.stat(name, dir_fd=self._folder).st_ino for name in names}
-        self._times.keep(inodes.__contains__)
-
-
-def empty(folder: int) -> None:
-    """Forget all that was logged. Whoever writes to the files goes on doing so.
-
-    Therefore in place: child processes know of no other file.
-    """
-    for source in segments(folder):
-        times = Times(folder, source, PATIENCE)
-        times.begin_turn()
-        times.keep(lambda _inode: False)
-        for number in segments(folder).get(source, []):
-            with suppress(FileNotFoundError):
-                _forget(folder, source, number, times)
-        times.end_turn()
-        times.close()
-
-
-def _forget(folder: int, source: str, number: int, times: Times) -> None:
-    if number:
-        os.unlink(file_name(source, number), dir_fd=folder)
-        return
-    fd = open_file(folder, file_name(source), os.O_WRONLY)
-    try:
-        os.ftruncate(fd, 0)
-        times.note_emptied(os.fstat(fd).st_ino)
-    finally:
-        os.close(fd)
+            rotation = Rotation(self._folder, self._source, self._limits.keep, self._times)
+            rotation.turn_over(self._use)
 
 
 def _id(status: os.stat_result) -> tuple[int, int]:

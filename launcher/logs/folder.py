@@ -16,6 +16,7 @@ from contextlib import suppress
 from launcher.errors import LauncherError
 
 __all__ = [
+    "APPENDING",
     "FOLDER",
     "POOL",
     "PRIMARY",
@@ -39,6 +40,9 @@ PRIMARY = "primary"
 
 _SEGMENT = re.compile(r"([0-9]{1,4}|pool|primary)\.log(?:\.([1-9][0-9]{0,4}))?")
 _BESIDE = re.compile(r"\.([0-9]{1,4}|pool|primary)\.(times|next)")
+APPENDING = os.O_RDWR | os.O_APPEND | os.O_CREAT
+"""How the file that is written is opened."""
+
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 

@@ -28,7 +28,12 @@ from typing import NamedTuple
 
 from launcher.logs.folder import file_name, open_file, times_name
 
-__all__ = ["Mark", "Timeline", "Times"]
+__all__ = ["PATIENCE", "Mark", "Timeline", "Times"]
+
+PATIENCE = 2.0
+"""Seconds to wait for a turn while nothing is written.
+
+Turns take microseconds, but on a busy machine their owner may have to wait for a processor."""
 
 _CLOSE = 0.001
 """Seconds within which two writes are told apart by their order only."""

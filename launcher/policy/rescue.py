@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from launcher.ipc.scoreboard import CLOSES, LENGTH_UNKNOWN, Note
+from launcher.ipc.notes import CLOSES, LENGTH_UNKNOWN, Note
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 """What tells a client to send its body (RFC 9110 section 10.1.1): a response can follow it."""

@@ -13,7 +13,8 @@ import sys
 from launcher import signals
 from launcher.descriptors import raise_limit
 from launcher.ipc.channel import Channel, ChannelClosed
-from launcher.ipc.messages import Begin, Failed, decode, encode
+from launcher.ipc.messages import Begin, Failed
+from launcher.ipc.records import decode, encode
 from launcher.pool import APP_FAILED
 from launcher.pool.loading.supported import installed_version, why_not
 

@@ -39,10 +39,8 @@ from launcher.ipc.messages import (
     Scaled,
     Spawn,
     SpawnFailed,
-    decode,
-    encode,
-    shortened,
 )
+from launcher.ipc.records import decode, encode, shortened
 from launcher.ipc.scoreboard import Scoreboard
 from launcher.logs.streams import Output
 from launcher.pool.hooks import Hooks

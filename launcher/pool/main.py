@@ -17,7 +17,8 @@ from launcher import PACKAGE_ROOT
 from launcher.config.settings import Settings
 from launcher.ipc.boot import Boot
 from launcher.ipc.channel import Channel, ChannelClosed
-from launcher.ipc.messages import Configured, Failed, Loaded, Notice, encode
+from launcher.ipc.messages import Configured, Failed, Loaded, Notice
+from launcher.ipc.records import encode
 from launcher.logs.files import Limits
 from launcher.logs.folder import POOL
 from launcher.logs.streams import FileOutput, Output

@@ -16,7 +16,8 @@ from setproctitle import setproctitle
 
 from launcher import current_worker, signals
 from launcher.ipc.channel import Channel, ChannelClosed
-from launcher.ipc.messages import Failed, Hello, Message, Ready, Retiring, Spent, encode
+from launcher.ipc.messages import Failed, Hello, Message, Ready, Retiring, Spent
+from launcher.ipc.records import encode
 from launcher.policy.fitness import staggered
 from launcher.pool import APP_FAILED, WORKER_FAILED
 from launcher.pool.loading.load_error import LoadError

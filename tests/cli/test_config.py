@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from launcher.config.cluster_toml import ConfigFile, environment, mark_of, new_mark
+from launcher.config.cluster_toml import ConfigFile, environment
+from launcher.config.marks import mark_of, new_mark
 from launcher.config.resolve import resolve
 from launcher.config.settings import Settings
 from launcher.errors import LauncherError

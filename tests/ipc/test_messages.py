@@ -9,7 +9,8 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from launcher.ipc.channel import MAX_DESCRIPTORS, MAX_MESSAGE
-from launcher.ipc.messages import Deal, Deals, Exited, Failed, Message, decode, encode
+from launcher.ipc.messages import Deal, Deals, Exited, Failed, Message
+from launcher.ipc.records import decode, encode
 
 KINDS: tuple[type[Any], ...] = get_args(Message)
 

@@ -9,19 +9,8 @@ from typing import Any
 
 import pytest
 
-from launcher.ipc.scoreboard import (
-    BOUNDS,
-    BUCKETS,
-    LINE,
-    ROWS,
-    Activity,
-    Note,
-    Notepad,
-    Row,
-    Scoreboard,
-    create,
-    memory_size,
-)
+from launcher.ipc.notes import BOUNDS, BUCKETS, LINE, Activity, Note, Notepad
+from launcher.ipc.scoreboard import ROWS, Row, Scoreboard, create, memory_size
 from tests.support import eventually
 
 BEGUN: dict[str, Any] = {

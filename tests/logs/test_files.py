@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.logs.files import empty
+from launcher.logs.rotation import empty
 from launcher.logs.times import MARK_SIZE
 from tests.logs.conftest import Folder
 from tests.support import ROOT, eventually

@@ -9,9 +9,9 @@ from struct import iter_unpack
 
 import pytest
 
-from launcher.logs.files import empty
 from launcher.logs.folder import file_name, segments
 from launcher.logs.reading import LONGEST_LINE, Line, LogReader
+from launcher.logs.rotation import empty
 from tests.logs.conftest import Folder
 
 

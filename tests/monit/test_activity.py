@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from launcher.ipc.scoreboard import LINE, Activity, Scoreboard, create
+from launcher.ipc.notes import LINE, Activity
+from launcher.ipc.scoreboard import Scoreboard, create
 from launcher.primary.insight.activity import Latencies, request_line
 
 FAST, SLOW = 20_000, 2_000_000_000

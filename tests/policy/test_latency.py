@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from launcher.ipc.scoreboard import BOUNDS, BUCKETS
+from launcher.ipc.notes import BOUNDS, BUCKETS
 from launcher.policy.latency import percentile
 
 SMALL = [10, 20, 40, 80]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.ipc.scoreboard import CLOSES, LENGTH_UNKNOWN, Note
+from launcher.ipc.notes import CLOSES, LENGTH_UNKNOWN, Note
 from launcher.policy.rescue import CONTINUE, Action, Figures, Verdict, judge
 
 REQUEST = 80

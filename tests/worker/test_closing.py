@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from launcher.ipc.messages import Drain, Retire, Returned, encode
+from launcher.ipc.messages import Drain, Retire, Returned
+from launcher.ipc.records import encode
 from launcher.worker.exchange.closing import Closing, told_to_close
 from launcher.worker.serving.outbox import Held
 from launcher.worker.serving.service import Service

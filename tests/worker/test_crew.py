@@ -15,7 +15,8 @@ from gunicorn.glogging import Logger
 
 from launcher.config.settings import Settings
 from launcher.ipc.channel import Channel
-from launcher.ipc.messages import Deal, Deals, Message, Returned, encode
+from launcher.ipc.messages import Deal, Deals, Message, Returned
+from launcher.ipc.records import encode
 from launcher.ipc.scoreboard import Scoreboard, create
 from launcher.worker.threads.crew import Crew
 from tests.support import eventually

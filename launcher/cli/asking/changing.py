@@ -31,7 +31,7 @@ def load(home: Home, name: str, verb: str, done: str, update_env: bool) -> str:
 
 def _mark(home: Home, name: str) -> str:
     """For the next start, which compares: what the configuration's variables are now."""
-    from launcher.config.cluster_toml import new_mark
+    from launcher.config.marks import new_mark
     from launcher.config.settings import Settings
 
     entry = home.entry(name)

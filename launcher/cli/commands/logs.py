@@ -24,9 +24,9 @@ from launcher.cli.text import complain
 from launcher.control.client import call, no_such_cluster
 from launcher.errors import LauncherError
 from launcher.logs.cleaning import harmless_json, printable
-from launcher.logs.files import empty
 from launcher.logs.folder import file_name, require_files
 from launcher.logs.reading import Line, LogReader
+from launcher.logs.rotation import empty
 from launcher.state.home import Home, require_name
 
 __all__ = ["flush", "logs", "reopen"]

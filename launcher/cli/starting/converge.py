@@ -5,7 +5,7 @@ import os
 from contextlib import suppress
 
 from launcher.cli.asking.deadlines import time_to_start
-from launcher.config.cluster_toml import mark_of
+from launcher.config.marks import mark_of
 from launcher.config.settings import FIXED_AT_START, Settings
 from launcher.control.client import ANSWER_WITHIN, call
 from launcher.errors import LauncherError

@@ -18,7 +18,7 @@ from typing import Any
 from launcher import PACKAGE_ROOT
 from launcher.cli.asking.deadlines import time_to_start
 from launcher.config.address import parse_bind
-from launcher.config.cluster_toml import new_mark
+from launcher.config.marks import new_mark
 from launcher.config.settings import Settings
 from launcher.control.client import Refused
 from launcher.control.protocol import MAX_REPLY, ProtocolError, parse_reply

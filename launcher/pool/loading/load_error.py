@@ -8,7 +8,7 @@ import traceback
 from typing import Self
 
 import launcher
-from launcher.ipc.messages import shortened
+from launcher.ipc.records import shortened
 
 _OURS = os.path.dirname(launcher.__file__)
 

@@ -6,7 +6,7 @@ import signal
 from functools import partial
 from typing import TYPE_CHECKING
 
-from launcher.ipc.scoreboard import Note
+from launcher.ipc.notes import Note
 from launcher.policy.fitness import culprits, staggered
 from launcher.policy.lifecycle import WorkerState
 from launcher.primary.log import log

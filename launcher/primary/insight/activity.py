@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from launcher.ipc.scoreboard import BOUNDS, BUCKETS, LINE, Activity
+from launcher.ipc.notes import BOUNDS, BUCKETS, LINE, Activity
 from launcher.policy.latency import percentile
 from launcher.primary.insight.status import report
 

@@ -16,16 +16,8 @@ from dataclasses import dataclass, field
 from launcher.config.settings import Settings
 from launcher.ipc.boot import Boot
 from launcher.ipc.channel import Channel, ChannelClosed
-from launcher.ipc.messages import (
-    Alone,
-    Begin,
-    Buried,
-    Look,
-    Reopen,
-    Scaled,
-    Spawn,
-    encode,
-)
+from launcher.ipc.messages import Alone, Begin, Buried, Look, Reopen, Scaled, Spawn
+from launcher.ipc.records import encode
 from launcher.policy.lifecycle import WorkerState
 from launcher.primary.log import folder
 from launcher.primary.processes.pool_process import PoolProcess

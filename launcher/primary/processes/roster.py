@@ -35,8 +35,8 @@ from launcher.ipc.messages import (
     SpawnFailed,
     Spent,
     Unpinned,
-    decode,
 )
+from launcher.ipc.records import decode
 from launcher.ipc.scoreboard import ROWS, Scoreboard, create
 from launcher.primary.log import log
 from launcher.primary.processes.generation import Generation, Terms

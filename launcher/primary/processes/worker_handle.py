@@ -9,7 +9,8 @@ import time
 from collections.abc import Sequence
 
 from launcher.ipc.channel import Channel, ChannelClosed
-from launcher.ipc.messages import Deal, Deals, Drain, Message, Resume, Retire, encode
+from launcher.ipc.messages import Deal, Deals, Drain, Message, Resume, Retire
+from launcher.ipc.records import encode
 from launcher.ipc.scoreboard import Row
 from launcher.policy.fitness import Overweight, Pulse
 from launcher.policy.lifecycle import WorkerState, advance

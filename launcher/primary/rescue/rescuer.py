@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from launcher import refusals
 from launcher.descriptors import borrowed
-from launcher.ipc.scoreboard import Note
+from launcher.ipc.notes import Note
 from launcher.policy.lifecycle import WorkerState
 from launcher.policy.rescue import Action, Verdict, judge
 from launcher.primary.connections.connections import Connection, Connections

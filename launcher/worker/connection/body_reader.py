@@ -23,7 +23,7 @@ from launcher.worker.request.body_errors import BodyError, Gone, TooSlow
 from launcher.worker.request.parsing import Arrived, Framing
 
 if TYPE_CHECKING:
-    from launcher.ipc.scoreboard import Notepad
+    from launcher.ipc.notes import Notepad
     from launcher.policy.patience import Patience
     from launcher.worker.connection.connection import Connection
 

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from launcher.ipc.scoreboard import Notepad
+from launcher.ipc.notes import Notepad
 from launcher.memory import give_back
 from launcher.policy.patience import Patience
 from launcher.policy.unread import MOST, Reader, grace, has_room, slowest

@@ -11,7 +11,7 @@ from gunicorn.workers.base import Worker as GunicornWorker
 
 from launcher import current_worker
 from launcher.config.settings import Settings
-from launcher.ipc.scoreboard import Notepad
+from launcher.ipc.notes import Notepad
 from launcher.worker import forked
 from launcher.worker.connection.connection import Broken, Connection
 from launcher.worker.connection.unread import Unread

@@ -27,7 +27,7 @@ from gunicorn.util import http_date, is_hoppish, unquote_to_wsgi_str
 from gunicorn.workers.base import Worker as GunicornWorker
 
 from launcher import current_worker
-from launcher.ipc.scoreboard import CLOSES
+from launcher.ipc.notes import CLOSES
 from launcher.policy.waiting import Forecast, Route
 from launcher.worker import forked
 from launcher.worker.connection.connection import Broken
@@ -40,7 +40,7 @@ from launcher.worker.exchange.response import Abandoned, Response, number_of
 from launcher.worker.request.rules import HOST_RE
 
 if TYPE_CHECKING:
-    from launcher.ipc.scoreboard import Notepad
+    from launcher.ipc.notes import Notepad
     from launcher.worker.connection.connection import Connection
     from launcher.worker.exchange.exchange import Exchange
 

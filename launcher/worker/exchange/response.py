@@ -19,7 +19,7 @@ from gunicorn.http.errors import InvalidResponseHeader
 from gunicorn.http.wsgi import FileWrapper
 from gunicorn.http.wsgi import Response as GunicornResponse
 
-from launcher.ipc.scoreboard import CLOSES, LENGTH_UNKNOWN, Notepad
+from launcher.ipc.notes import CLOSES, LENGTH_UNKNOWN, Notepad
 from launcher.worker import forked
 from launcher.worker.connection.connection import Broken, Connection
 from launcher.worker.connection.outgoing import FilePart

@@ -14,7 +14,7 @@ import time
 from gunicorn.config import Config
 from gunicorn.http.errors import NoMoreData, ParseException
 
-from launcher.ipc.scoreboard import Notepad
+from launcher.ipc.notes import Notepad
 from launcher.policy.rescue import CONTINUE
 from launcher.worker.connection.connection import Connection, Phase
 from launcher.worker.connection.secure import SecureConnection

@@ -15,7 +15,7 @@ import traceback
 from gunicorn.workers.base import Worker as GunicornWorker
 
 from launcher import refusals
-from launcher.ipc.scoreboard import CLOSES, Notepad
+from launcher.ipc.notes import CLOSES, Notepad
 from launcher.policy.waiting import CAREFUL, HAND_OVER, WORTH
 from launcher.pool.orders import Orders
 from launcher.worker.connection import body_reader

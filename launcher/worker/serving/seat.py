@@ -9,7 +9,7 @@ import time
 from typing import Any, NamedTuple
 
 from launcher import proc
-from launcher.ipc.scoreboard import Notepad
+from launcher.ipc.notes import Notepad
 from launcher.worker.connection.connection import Connection
 
 

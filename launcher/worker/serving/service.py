@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from gunicorn.workers.base import Worker as GunicornWorker
 
-from launcher.ipc.scoreboard import Notepad
+from launcher.ipc.notes import Notepad
 from launcher.policy.patience import Patience
 from launcher.pool.orders import Orders
 from launcher.worker.connection.connection import Broken, Connection, Phase

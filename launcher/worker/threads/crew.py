@@ -14,7 +14,7 @@ from gunicorn.workers.base import Worker as GunicornWorker
 
 from launcher.ipc.channel import Channel
 from launcher.ipc.messages import Failed
-from launcher.ipc.scoreboard import Notepad
+from launcher.ipc.notes import Notepad
 from launcher.pool import APP_FAILED
 from launcher.pool.orders import Orders
 from launcher.worker.connection import unyielding

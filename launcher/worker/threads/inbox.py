@@ -22,8 +22,8 @@ from launcher.ipc.messages import (
     Returned,
     Share,
     Shed,
-    decode,
 )
+from launcher.ipc.records import decode
 from launcher.pool.orders import Orders
 from launcher.worker.connection.connection import Connection
 from launcher.worker.connection.parking import Parking

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from launcher.ipc.scoreboard import Note
+from launcher.ipc.notes import Note
 from launcher.primary.connections.connections import Connection, Connections
 from launcher.primary.reactor import Reactor
 from launcher.primary.rescue.accounting import figures
