@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from launcher.ipc.messages import Alone, Buried, Scaled
 
 if TYPE_CHECKING:
-    from launcher.pool.arbiter import Arbiter
+    from gunicorn.arbiter import Arbiter
 
 _FIRST = 1
 """The number of a cluster's first generation."""

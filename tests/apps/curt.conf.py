@@ -1,6 +1,6 @@
 """gunicorn's configuration for tests of clients that stop in the middle of a body."""
 
-from launcher.policy.patience import Patience
+from launcher.policy.serving.patience import Patience
 from launcher.worker.serving.service import Service
 
 Service.patience = Patience(silence=1.5)

@@ -129,7 +129,7 @@ def test_an_upload_that_stalls_does_not_hold_up_a_stop(
 ) -> None:
     config = tmp_path / "conf.py"
     config.write_text(
-        "from launcher.policy.patience import Patience\n"
+        "from launcher.policy.serving.patience import Patience\n"
         "from launcher.worker.serving.service import Service\n"
         "Service.patience = Patience(last_silence=0.5)\n"
     )

@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([*command.split(), *options], cwd=folder, check=True, capture_output=True)
     (folder / "tls.conf.py").write_text(f"certfile='{folder}/cert.pem'\nkeyfile='{folder}/key.pem'")
     (folder / "curt.conf.py").write_text(
-        "from launcher.policy.patience import Patience\n"
+        "from launcher.policy.serving.patience import Patience\n"
         "from launcher.worker.serving.service import Service\n"
         "Service.patience = Patience(silence=0.5)\n"
     )

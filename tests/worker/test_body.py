@@ -16,8 +16,8 @@ import pytest
 from gunicorn.config import Config
 from gunicorn.http.errors import ParseException
 
-from launcher.policy.patience import Patience
 from launcher.policy.rescue import CONTINUE
+from launcher.policy.serving.patience import Patience
 from launcher.worker.connection import body_reader
 from launcher.worker.connection.connection import Connection
 from launcher.worker.exchange.input import Input

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from launcher.policy.growth import Growth
+from launcher.policy.serving.growth import Growth
 from launcher.worker.serving.seat import Seat, Term
 from launcher.worker.threads.leadership import Leadership
 from launcher.worker.threads.watcher import Watcher

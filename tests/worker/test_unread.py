@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-import launcher.policy.unread
+import launcher.policy.serving.unread
 import launcher.worker.connection.unread
 from launcher.ipc.messages import Cut
-from launcher.policy.patience import Patience
+from launcher.policy.serving.patience import Patience
 from launcher.worker.connection.unread import Unread
 from launcher.worker.serving.service import Service
 from tests.support import eventually
@@ -73,9 +73,9 @@ def theatre() -> Iterator[Theatre]:
 @pytest.fixture
 def little_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """For less than two responses of 6 MB in a worker, and no patience."""
-    for module in (launcher.policy.unread, launcher.worker.connection.unread):
+    for module in (launcher.policy.serving.unread, launcher.worker.connection.unread):
         monkeypatch.setattr(module, "MOST", 5 * MB)
-    monkeypatch.setattr(launcher.policy.unread, "GRACES", ((1.0, 0.0),))
+    monkeypatch.setattr(launcher.policy.serving.unread, "GRACES", ((1.0, 0.0),))
 
 
 def whole(client: socket.socket, size: int) -> bool:

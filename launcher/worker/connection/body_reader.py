@@ -24,7 +24,7 @@ from launcher.worker.request.parsing import Arrived, Framing
 
 if TYPE_CHECKING:
     from launcher.ipc.notes import Notepad
-    from launcher.policy.patience import Patience
+    from launcher.policy.serving.patience import Patience
     from launcher.worker.connection.connection import Connection
 
 _BLOCK = 64 * 1024

@@ -18,8 +18,8 @@ from typing import Protocol
 
 from launcher.ipc.notes import Notepad
 from launcher.memory import give_back
-from launcher.policy.patience import Patience
-from launcher.policy.unread import MOST, Reader, grace, has_room, slowest
+from launcher.policy.serving.patience import Patience
+from launcher.policy.serving.unread import MOST, Reader, grace, has_room, slowest
 from launcher.worker.connection.connection import Broken, Connection
 from launcher.worker.connection.outgoing import Block
 

@@ -28,7 +28,7 @@ from gunicorn.workers.base import Worker as GunicornWorker
 
 from launcher import current_worker
 from launcher.ipc.notes import CLOSES
-from launcher.policy.waiting import Forecast, Route
+from launcher.policy.serving.waiting import Forecast, Route
 from launcher.worker import forked
 from launcher.worker.connection.connection import Broken
 from launcher.worker.connection.unread import LARGE

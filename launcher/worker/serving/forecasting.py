@@ -1,13 +1,13 @@
 """What a thread does for a request because of what is expected of it, and learns behind it.
 
-What to expect is `launcher.policy.waiting`'s to say; this is where its plans become acts.
+What to expect is `launcher.policy.serving.waiting`'s to say; this is where its plans become acts.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from launcher.policy.waiting import HAND_OVER, MEASURE, WORTH, Forecast, Route
+from launcher.policy.serving.waiting import HAND_OVER, MEASURE, WORTH, Forecast, Route
 from launcher.worker.connection import unyielding
 from launcher.worker.serving.seat import Job, Seat, Term
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from launcher.ipc.messages import Cut, Pinned, Proxied, Returned, Unpinned
-from launcher.policy.patience import Patience
+from launcher.policy.serving.patience import Patience
 from launcher.pool.orders import Orders
 from launcher.worker.connection.connection import Connection, Phase
 from launcher.worker.connection.parking import READABLE, Parking

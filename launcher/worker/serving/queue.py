@@ -4,7 +4,7 @@ Each has a clock (``--queue-timeout``), which travels with its connection. The c
 connections with unread bytes only: an unasked 503 on an idle one would be taken for the
 answer to its next request. It runs until a thread has looked at the request. If the request
 is not complete then, the worker waits for the client, and that has limits of its own
-(`launcher.policy.patience`).
+(`launcher.policy.serving.patience`).
 
 Any thread may `put` and `forget` a connection that it has claimed or is about to park; only
 the main thread goes through the entries (`launcher.worker.threads.desk`). An entry counts as

@@ -16,7 +16,7 @@ from gunicorn.workers.base import Worker as GunicornWorker
 
 from launcher import refusals
 from launcher.ipc.notes import CLOSES, Notepad
-from launcher.policy.waiting import CAREFUL, HAND_OVER, WORTH
+from launcher.policy.serving.waiting import CAREFUL, HAND_OVER, WORTH
 from launcher.pool.orders import Orders
 from launcher.worker.connection import body_reader
 from launcher.worker.connection.connection import Broken, Connection

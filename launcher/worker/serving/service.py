@@ -14,7 +14,7 @@ from typing import ClassVar
 from gunicorn.workers.base import Worker as GunicornWorker
 
 from launcher.ipc.notes import Notepad
-from launcher.policy.patience import Patience
+from launcher.policy.serving.patience import Patience
 from launcher.pool.orders import Orders
 from launcher.worker.connection.connection import Broken, Connection, Phase
 from launcher.worker.connection.parking import READABLE, Parking

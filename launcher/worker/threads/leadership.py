@@ -5,7 +5,7 @@ serves short requests adds nothing but the turns: every system call hands the
 interpreter over and asks for it back. So one thread, the *leader*, waits for events
 and serves them in batches. It stops leading in two ways:
 
-* it is about to run a request that is expected to wait (`launcher.policy.waiting`):
+* it is about to run a request that is expected to wait (`launcher.policy.serving.waiting`):
   then it gives up the lead before, to the thread that has rested for the shortest time
   (its stack is warm), and nobody is held up;
 * it is held up all the same: the watcher (`launcher.worker.threads.watcher`) takes the

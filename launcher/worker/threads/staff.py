@@ -11,8 +11,8 @@ from typing import Any
 
 from launcher.config.readers import MAX_THREADS
 from launcher.ipc.scoreboard import Row
-from launcher.policy.growth import Growth
-from launcher.policy.waiting import STREAM
+from launcher.policy.serving.growth import Growth
+from launcher.policy.serving.waiting import STREAM
 from launcher.worker.serving.queue import RESERVE, RESERVE_FROM
 from launcher.worker.serving.seat import Job, Seat
 from launcher.worker.threads.leadership import Leadership

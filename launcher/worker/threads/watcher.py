@@ -6,7 +6,7 @@ computes, or may be waiting for the interpreter, loses it after 2 ms, and only i
 something to do, because the two will then take turns at the interpreter.
 
 When the last resting thread was called, the watcher starts another, off the way of
-requests, if that helps (`launcher.policy.growth`). When no thread leads, rests or gets
+requests, if that helps (`launcher.policy.serving.growth`). When no thread leads, rests or gets
 free for a while, it has the desk opened (`launcher.worker.threads.desk`).
 
 Each look costs two switches of the interpreter, so after each look that finds the
@@ -24,7 +24,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from launcher.policy.growth import ENDLESS, Growth, Sample
+from launcher.policy.serving.growth import ENDLESS, Growth, Sample
 from launcher.worker.connection.parking import Parking
 from launcher.worker.serving.seat import Seat, Term
 from launcher.worker.threads.leadership import Leadership

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.policy.patience import Patience
+from launcher.policy.serving.patience import Patience
 
 PATIENCE = Patience(body=20, slowest=500, silence=60)
 

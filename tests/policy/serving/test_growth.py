@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from launcher.policy.growth import FAILED, PAUSE, Growth, Sample
+from launcher.policy.serving.growth import FAILED, PAUSE, Growth, Sample
 
 
 class Worker:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.policy.unread import MOST, MOST_OF_ONE, STEP, TRIFLE, Reader, grace, has_room, slowest
+from launcher.policy.serving.unread import (
+    MOST,
+    MOST_OF_ONE,
+    STEP,
+    TRIFLE,
+    Reader,
+    grace,
+    has_room,
+    slowest,
+)
 
 HALF = MOST_OF_ONE // 2
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.policy.waiting import (
+from launcher.policy.serving.waiting import (
     CAREFUL,
     CLIP,
     HAND_OVER,

@@ -1,0 +1,1 @@
+"""What the threads of a worker go by: who waits, for how long, and how many threads there are."""
