@@ -46,11 +46,6 @@ class FakeWorker(WorkerHandle):
         row.heartbeat = 2**62  # it is always well
         super().__init__(number, number, 1, number, row, ours, 0.0)
 
-    def take(self, connection: Connection) -> None:
-        """It was dealt this one."""
-        connection.worker = self
-        self.connections_by_serial[connection.serial] = connection
-
     def begin(self, connection: Connection, now: float, safe: bool = True) -> None:
         """A thread that is free begins to run the connection's request."""
         free = next(n for n in range(self.row.threads) if not self.row.pad(n).started())

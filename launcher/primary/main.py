@@ -17,6 +17,7 @@ from launcher.config.settings import Settings, parse_bind
 from launcher.descriptors import raise_limit
 from launcher.primary import log
 from launcher.primary.cluster.primary import Primary
+from launcher.primary.cluster.rounds import Rounds
 from launcher.primary.connections.listeners import open_listeners
 from launcher.primary.connections.room import require_descriptors
 from launcher.primary.connections.unix_socket import access_of
@@ -76,6 +77,7 @@ def _serve(settings: Settings, folder: ClusterFolder, on_ready: Ready | None, ma
         setproctitle(f"launcher: primary [{settings.name}]")
         meter.start()
         FolderGuard(primary, folder, control).start()
+        Rounds(primary).start()
         primary.start()
         # What is imported lives as long as we do. A collector that does not look at
         # it is quick, and so looks often enough at what workers leave behind.

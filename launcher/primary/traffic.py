@@ -141,7 +141,7 @@ class Traffic:
         """Have keep-alive connections shared with a worker that has just come."""
         if self._sticky:
             return
-        counts = [len(worker.connections_by_serial) for worker in workers]
+        counts = [worker.held for worker in workers]
         for worker, count in zip(workers, surplus(counts), strict=True):
             if count:
                 worker.tell(Share(count))

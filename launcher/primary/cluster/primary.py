@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from launcher.config.settings import Settings
 from launcher.errors import LauncherError
@@ -22,11 +23,9 @@ from launcher.policy.lifecycle import ClusterState, WorkerState
 from launcher.policy.restart import RestartPolicy
 from launcher.primary.cluster.auto_reload import AutoReload
 from launcher.primary.cluster.recycling import Recycling
-from launcher.primary.cluster.rollout import Rollout
-from launcher.primary.cluster.rounds import Rounds
+from launcher.primary.cluster.rollout import Outcome, Rollout
 from launcher.primary.cluster.succession import Succession
 from launcher.primary.connections.listeners import Listener, url
-from launcher.primary.control.server import Reply
 from launcher.primary.log import folder, log, write
 from launcher.primary.notify import notify
 from launcher.primary.processes.exits import EXTERNAL, LastExit, code_and_signal, describe_exit
@@ -42,6 +41,16 @@ _SOON = 1.0
 
 _ARRIVAL = 0.1
 """Seconds that a cluster which stops leaves those who are connecting at that moment."""
+
+
+class _Unasked:
+    """The outcome of a reload that no client waits for: the log has told it."""
+
+    def done(self, result: Any) -> None:
+        """Nothing is left to do."""
+
+    def refused(self, message: str, detail: str = "") -> None:
+        """Nothing is left to do."""
 
 
 class Primary:
@@ -83,7 +92,6 @@ class Primary:
         self._next_step: Timer | None = None
         self._next_try: Timer | None = None
         """Of a reload that nobody waits for."""
-        self._rounds = Rounds(self)
         self._recycling = Recycling(self)
         self._auto_reload = AutoReload(self)
         self._succession = Succession()
@@ -146,7 +154,6 @@ class Primary:
     def start(self) -> None:
         """Accept connections and start the first generation."""
         self.traffic.start()
-        self._rounds.start()
         self.step()
 
     def stop(self, keep_entry: bool = False) -> None:
@@ -232,7 +239,7 @@ class Primary:
 
     # Changes that somebody asks for
 
-    def reload(self, reply: Reply, terms: Terms | None = None) -> None:
+    def reload(self, outcome: Outcome, terms: Terms | None = None) -> None:
         """Replace the generation by a new one once that is ready; else keep it.
 
         ``terms``: other ones than before, from then on. Raises LauncherError
@@ -244,9 +251,9 @@ class Primary:
             raise LauncherError(self._reason)
         log(f"reloading: generation {generation.number} is being loaded")
         self._next = generation
-        self._rollout = Rollout("reload", generation, reply)
+        self._rollout = Rollout("reload", generation, outcome)
 
-    def restart(self, reply: Reply, terms: Terms | None = None) -> None:
+    def restart(self, outcome: Outcome, terms: Terms | None = None) -> None:
         """End the generation and start another, whatever comes of it. Connections wait.
 
         ``terms`` as of `reload`. Raises LauncherError when it cannot be begun.
@@ -259,10 +266,10 @@ class Primary:
         log(f"restarting: generation {generation.number} is being loaded")
         self._next = generation
         self._replace_current("restart")
-        self._rollout = Rollout("restart", generation, reply)
+        self._rollout = Rollout("restart", generation, outcome)
         self.step()
 
-    def scale(self, settings: Settings, reply: Reply) -> None:
+    def scale(self, settings: Settings, outcome: Outcome) -> None:
         """Have as many workers as these say. Raises LauncherError when that is nothing new."""
         workers = settings.wanted
         self._refuse_if_busy()
@@ -275,7 +282,7 @@ class Primary:
         self.traffic.size_for(workers)
         log(f"scaling from {self.wanted} to {workers} workers")
         self.settings = self.settings.sized_as(settings)
-        self._rollout = Rollout("scale", self.current, reply)
+        self._rollout = Rollout("scale", self.current, outcome)
         self.step()
 
     def reopen_logs(self) -> list[tuple[int, str]]:
@@ -622,7 +629,7 @@ class Primary:
     def _reload_when_possible(self) -> None:
         self._next_try = None
         try:
-            self.reload(Reply(lambda answer: write(answer.get("detail", ""))))
+            self.reload(_Unasked())
         except LauncherError:
             self._next_try = self.reactor.call_later(_SOON, self._reload_when_possible)
 

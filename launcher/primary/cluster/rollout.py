@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from launcher.primary.control.server import Reply
+from typing import Any, Protocol
+
 from launcher.primary.processes.generation import Generation
+
+
+class Outcome(Protocol):
+    """Is told once what came of a change, now or later."""
+
+    def done(self, result: Any) -> None:
+        """The change is carried out; ``result`` are plain JSON values."""
+
+    def refused(self, message: str, detail: str = "") -> None:
+        """The change is not carried out. ``message`` is one line; ``detail`` is shown before it."""
 
 
 class Rollout:
@@ -13,10 +24,10 @@ class Rollout:
     the current one of a scale.
     """
 
-    def __init__(self, kind: str, generation: Generation, reply: Reply) -> None:
+    def __init__(self, kind: str, generation: Generation, outcome: Outcome) -> None:
         self.kind = kind
         self.generation = generation
-        self._reply = reply
+        self._outcome = outcome
 
     @property
     def transaction(self) -> bool:
@@ -25,8 +36,8 @@ class Rollout:
 
     def done(self, workers: int) -> None:
         """It is carried out: ``workers`` of its generation serve."""
-        self._reply.done({"generation": self.generation.number, "workers": workers})
+        self._outcome.done({"generation": self.generation.number, "workers": workers})
 
     def failed(self, reason: str, detail: str) -> None:
         """It cannot be carried out."""
-        self._reply.refused(f"{self.kind} failed: {reason}", detail)
+        self._outcome.refused(f"{self.kind} failed: {reason}", detail)

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import signal
 from functools import partial
-from typing import TYPE_CHECKING
 
 from launcher.ipc.notes import Note
 from launcher.policy.fitness import culprits, staggered
 from launcher.policy.lifecycle import WorkerState
+from launcher.primary.cluster.primary import Primary
 from launcher.primary.log import log
 from launcher.primary.notify import show_life
 from launcher.primary.processes.worker_handle import WorkerHandle
 from launcher.proc import is_stopped, proportional_memory, thread_cpu, usage
-
-if TYPE_CHECKING:
-    from launcher.primary.cluster.primary import Primary
 
 _INTERVAL = 1.0
 

@@ -1,15 +1,18 @@
-"""The connections that the primary keeps a duplicate of, whoever serves them."""
+"""The connections that the primary keeps a duplicate of, and which worker has which.
+
+Both are known here alone. A connection is *given* to the worker that it was dealt to,
+*taken* from one that has returned it or is dead, and *released* by the table when it ends,
+or is ended by the primary.
+"""
 
 from __future__ import annotations
 
 import os
 import select
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from launcher.primary.processes.worker_handle import WorkerHandle
-    from launcher.primary.reactor import Reactor
+from launcher.primary.processes.worker_handle import WorkerHandle
+from launcher.primary.reactor import Reactor
 
 # No EPOLLIN: data is the worker's business and does not wake the primary. The
 # kernel adds EPOLLHUP and EPOLLERR by itself (epoll_ctl(2)), and reports one of
@@ -18,16 +21,15 @@ _HANG_UP_ONLY = select.EPOLLET | select.EPOLLONESHOT
 
 
 class Connection:
-    """One accepted connection, from here.
+    """One accepted connection, from here: a record of plain values.
 
-    ``worker`` is None while it waits to be dealt. ``written`` and ``consumed``
-    are its bytes at the last boundary where it changed hands. ``exact``: the
-    kernel accounts for it (TCP). ``proxied``: what a proxy has said of the client, before
-    the first request. ``rerun_at``: the consumed offset at which
-    its request was run again, or -1; ``reruns``: how often that request was.
-    ``since``: when its request began to wait for a thread, 0: it does not. ``held_until``:
-    until then it is not given to one worker because another has no room. Both are
-    monotonic seconds.
+    ``written`` and ``consumed``: its bytes at the last boundary where it changed hands.
+    ``exact``: the kernel accounts for it (TCP). ``proxied``: what a proxy has said of the
+    client, before the first request. ``rerun_at``: the consumed offset at which its request
+    was run again, or -1; ``reruns``: how often that request was. ``since``: when its request
+    began to wait for a thread, 0: it does not. ``held_until``: after it was dealt past a
+    worker that had no room, it is not dealt so again before this time. Times are monotonic
+    seconds.
     """
 
     __slots__ = (
@@ -45,7 +47,6 @@ class Connection:
         "reruns",
         "serial",
         "since",
-        "worker",
         "written",
     )
 
@@ -58,7 +59,6 @@ class Connection:
         self.host = host
         self.port = port
         self.exact = exact
-        self.worker: WorkerHandle | None = None
         self.written = 0
         self.consumed = 0
         self.proxied = ""
@@ -71,7 +71,8 @@ class Connection:
 
 
 class Connections:
-    """The table of what is kept. It alone closes the primary's duplicates."""
+    """The table of what is kept. It alone closes the primary's duplicates, and it alone says
+    which worker has a connection."""
 
     def __init__(self, reactor: Reactor, limit: int) -> None:
         self.limit = limit
@@ -79,6 +80,10 @@ class Connections:
         self._reactor = reactor
         self._by_serial: dict[int, Connection] = {}
         self._by_fd: dict[int, Connection] = {}
+        self._worker: dict[int, WorkerHandle] = {}
+        """By serial; one that waits to be dealt is not there."""
+        self._of: dict[WorkerHandle, dict[int, Connection]] = {}
+        """The same from the other side: by worker and serial."""
         self._last_serial = 0
 
     def __len__(self) -> int:
@@ -104,6 +109,42 @@ class Connections:
         self._by_serial[connection.serial] = connection
         self._by_fd[fd] = connection
         return connection
+
+    def worker_of(self, connection: Connection) -> WorkerHandle | None:
+        """The worker that has the connection; None while it waits to be dealt, or is closed."""
+        return self._worker.get(connection.serial)
+
+    def of(self, worker: WorkerHandle) -> list[Connection]:
+        """What the worker has, in the order in which it was dealt."""
+        return [*self._of.get(worker, {}).values()]
+
+    def give(self, connection: Connection, worker: WorkerHandle) -> None:
+        """The worker has it from now on. Before, no other has."""
+        self._worker[connection.serial] = worker
+        self._of.setdefault(worker, {})[connection.serial] = connection
+        worker.held += 1
+
+    def take(self, connection: Connection) -> None:
+        """No worker has it from now on. Nothing happens if none had."""
+        worker = self._worker.pop(connection.serial, None)
+        if worker:
+            del self._of[worker][connection.serial]
+            worker.held -= 1
+
+    def take_from(self, worker: WorkerHandle, serial: int) -> Connection | None:
+        """Take the connection with this serial; None if the worker does not have it, or no more."""
+        connection = self._of.get(worker, {}).get(serial)
+        if connection:
+            self.take(connection)
+        return connection
+
+    def take_all(self, worker: WorkerHandle) -> list[Connection]:
+        """Take what a dead worker had, and forget that there was such a worker."""
+        taken = self.of(worker)
+        for connection in taken:
+            self.take(connection)
+        self._of.pop(worker, None)
+        return taken
 
     def pin(self, serial: int, *, pinned: bool, answered: bool) -> None:
         """Note whether a connection has state in its worker's memory, as it says."""
@@ -136,9 +177,7 @@ class Connections:
         del self._by_serial[connection.serial]
         was_full = len(self._by_serial) + 1 >= self.limit
         del self._by_fd[connection.fd]
-        if connection.worker:
-            connection.worker.connections_by_serial.pop(connection.serial, None)
-            connection.worker = None
+        self.take(connection)
         if was_full:
             self.on_room()
 

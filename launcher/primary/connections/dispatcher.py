@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 from launcher import refusals
 from launcher.descriptors import borrowed
+from launcher.ipc.messages import Deal
 from launcher.policy.scheduling import Policy
 from launcher.primary.connections.connections import Connection, Connections
 from launcher.primary.connections.farewell import Farewell
@@ -94,7 +95,7 @@ class Dispatcher:
             worker = self._choose(self._ring, connection)
             chosen.setdefault(worker, []).append(connection)
         for worker, theirs in chosen.items():
-            if not worker.deal(theirs):
+            if not self._hand_over(worker, theirs):
                 for connection in theirs:
                     self.admit(connection)
 
@@ -146,7 +147,7 @@ class Dispatcher:
             if begins and worker.room() <= 0:
                 return False
             worker.promise()
-            if worker.deal((connection,)):
+            if self._hand_over(worker, (connection,)):
                 return True
         return False
 
@@ -154,7 +155,7 @@ class Dispatcher:
         ring = self._ring
         while ring:
             worker = self._choose(ring, connection)
-            if worker.deal((connection,)):
+            if self._hand_over(worker, (connection,)):
                 return True
             ring = [other for other in ring if other is not worker]
         return False
@@ -165,6 +166,29 @@ class Dispatcher:
         worker.promise()
         return worker
 
+    def _hand_over(self, worker: WorkerHandle, connections: Sequence[Connection]) -> bool:
+        """Pass on what was promised, all or nothing; False when the worker is behind or gone."""
+        deals = [
+            Deal(
+                connection.serial,
+                connection.written,
+                connection.consumed,
+                connection.listener,
+                connection.port,
+                connection.consumed == connection.rerun_at,
+                connection.since,
+                connection.host,
+                connection.proxied,
+            )
+            for connection in connections
+        ]
+        if not worker.hand_over(deals, [connection.fd for connection in connections]):
+            return False
+        for connection in connections:
+            connection.since = 0.0
+            self._connections.give(connection, worker)
+        return True
+
     def _deal_to_another(self, connection: Connection, worker: WorkerHandle) -> bool:
         others = [other for other in self._ring if other is not worker]
         if connection.since:
@@ -174,7 +198,7 @@ class Dispatcher:
             others.sort(key=lambda other: other.connections)
         for other in others:
             other.promise()
-            if other.deal((connection,)):
+            if self._hand_over(other, (connection,)):
                 return True
         return False
 

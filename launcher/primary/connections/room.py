@@ -81,7 +81,7 @@ class Room:
             )
 
     def _ask(self, wanted: int) -> None:
-        counts = [len(worker.connections_by_serial) for worker in self.workers]
+        counts = [worker.held for worker in self.workers]
         total = sum(counts)
         for worker, count in zip(self.workers, counts, strict=True):
             if count:

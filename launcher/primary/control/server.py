@@ -21,22 +21,25 @@ from launcher.primary.log import write
 from launcher.primary.reactor import Reactor, Timer
 
 
-class Reply:
-    """The answer that a client waits for; given once, now or later."""
+class Answer:
+    """What a client waits for; given once, now or later. It can be the `Outcome` of a change."""
 
     def __init__(self, give: Callable[[dict[str, Any]], None]) -> None:
         self._give = give
 
     def done(self, result: Any) -> None:
-        """It was done, and this came of it."""
+        """What the client asked for is done; ``result`` are plain JSON values."""
         self._give(ok(result))
 
     def refused(self, message: str, detail: str = "") -> None:
-        """It was not done. ``message`` is one line; ``detail`` is shown before it."""
+        """What the client asked for is not done.
+
+        ``message`` is one line; ``detail`` is shown before it.
+        """
         self._give(refused(message, detail=detail))
 
 
-Verb = Callable[[Mapping[str, Any], Reply], None]
+Verb = Callable[[Mapping[str, Any], Answer], None]
 """Raises LauncherError instead of answering when it is refused at once."""
 
 MOST_CLIENTS = 64
@@ -166,7 +169,7 @@ class ControlServer:
         try:
             request = parse_request(line)
             client.stays = request.verb == "stop"
-            self._verbs[request.verb](request.args, Reply(give))
+            self._verbs[request.verb](request.args, Answer(give))
         except LauncherError as error:
             give(refused(str(error), error.exit_status))
         except Exception:  # no line that somebody sends ends the cluster

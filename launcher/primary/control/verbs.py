@@ -10,11 +10,10 @@ from typing import Any
 
 from launcher.config.resolve import scale_target
 from launcher.config.settings import FIXED_AT_START, Settings
-from launcher.control.protocol import VERBS
 from launcher.errors import LauncherError
 from launcher.logs.folder import PRIMARY
 from launcher.primary.cluster.primary import Primary
-from launcher.primary.control.server import Reply, Verb
+from launcher.primary.control.server import Answer, Verb
 from launcher.primary.insight.activity import Latencies, activity
 from launcher.primary.insight.meter import Meter
 from launcher.primary.insight.status import description, report
@@ -37,35 +36,46 @@ class Verbs:
 
     def table(self) -> Mapping[str, Verb]:
         """By name; every verb that the protocol knows."""
-        return {verb: getattr(self, f"_{verb}") for verb in VERBS}
+        return {
+            "status": self._status,
+            "describe": self._describe,
+            "activity": self._activity,
+            "stop": self._stop,
+            "reload": self._reload,
+            "restart": self._restart,
+            "scale": self._scale,
+            "signal": self._signal,
+            "reopen": self._reopen,
+            "reset": self._reset,
+        }
 
-    def _status(self, _args: _Args, reply: Reply) -> None:
-        reply.done(report(self._primary))
+    def _status(self, _args: _Args, answer: Answer) -> None:
+        answer.done(report(self._primary))
 
-    def _describe(self, _args: _Args, reply: Reply) -> None:
-        reply.done(description(self._primary, self._meter))
+    def _describe(self, _args: _Args, answer: Answer) -> None:
+        answer.done(description(self._primary, self._meter))
 
-    def _activity(self, _args: _Args, reply: Reply) -> None:
-        reply.done(activity(self._primary, self._meter, self._latencies))
+    def _activity(self, _args: _Args, answer: Answer) -> None:
+        answer.done(activity(self._primary, self._meter, self._latencies))
 
-    def _stop(self, _args: _Args, reply: Reply) -> None:
+    def _stop(self, _args: _Args, answer: Answer) -> None:
         deadline = self._primary.settings.graceful_timeout + _STOP_MARGIN
-        reply.done({"pid": os.getpid(), "deadline": deadline})
+        answer.done({"pid": os.getpid(), "deadline": deadline})
         self._primary.stop(keep_entry=True)
 
-    def _reload(self, args: _Args, reply: Reply) -> None:
-        self._primary.reload(_Then(reply, self._keep), self._terms(args))
+    def _reload(self, args: _Args, answer: Answer) -> None:
+        self._primary.reload(_Then(answer, self._keep), self._terms(args))
 
-    def _restart(self, args: _Args, reply: Reply) -> None:
-        self._primary.restart(_Then(reply, self._keep), self._terms(args))
+    def _restart(self, args: _Args, answer: Answer) -> None:
+        self._primary.restart(_Then(answer, self._keep), self._terms(args))
 
-    def _scale(self, args: _Args, reply: Reply) -> None:
+    def _scale(self, args: _Args, answer: Answer) -> None:
         workers, why = scale_target(args["to"], self._primary.wanted)
         asked = None if args["to"] == "auto" else workers
         settings = self._primary.settings.sized(asked, workers, args.get("why") or why)
-        self._primary.scale(settings, _Then(reply, self._keep))
+        self._primary.scale(settings, _Then(answer, self._keep))
 
-    def _signal(self, args: _Args, reply: Reply) -> None:
+    def _signal(self, args: _Args, answer: Answer) -> None:
         try:
             number = signal.Signals(args["number"])
         except ValueError:
@@ -73,19 +83,19 @@ class Verbs:
         workers = self._primary.signal(number)
         if not workers:
             raise LauncherError("there is no worker now")
-        reply.done({"workers": workers})
+        answer.done({"workers": workers})
 
-    def _reopen(self, _args: _Args, reply: Reply) -> None:
+    def _reopen(self, _args: _Args, answer: Answer) -> None:
         processes = [(os.getpid(), PRIMARY), *self._primary.reopen_logs()]
         if not self._primary.settings.log_to_files:
             processes = []  # only files that the app or gunicorn's configuration has opened
-        reply.done([{"pid": pid, "source": source} for pid, source in processes])
+        answer.done([{"pid": pid, "source": source} for pid, source in processes])
 
-    def _reset(self, _args: _Args, reply: Reply) -> None:
+    def _reset(self, _args: _Args, answer: Answer) -> None:
         self._primary.reset()
         self._meter.clear()
         self._latencies.clear()
-        reply.done({})
+        answer.done({})
 
     def _terms(self, args: _Args) -> Terms:
         """Those there are, with what is to be different."""
@@ -105,23 +115,23 @@ class Verbs:
         self._folder.write_app_json(self._primary.settings.to_json())
 
 
-class _Then(Reply):
-    """A reply; before it says that it was done, something else is."""
+class _Then(Answer):
+    """Passes an outcome on; before that a change that is done is followed by ``act``."""
 
-    def __init__(self, reply: Reply, act: Callable[[], None]) -> None:
-        self._reply = reply
+    def __init__(self, answer: Answer, act: Callable[[], None]) -> None:
+        self._answer = answer
         self._act = act
 
     def done(self, result: Any) -> None:
         try:
             self._act()
         except LauncherError as error:  # e.g. the disk is full
-            self._reply.refused(f"it was done, but will not be so at the next start: {error}")
+            self._answer.refused(f"it was done, but will not be so at the next start: {error}")
         else:
-            self._reply.done(result)
+            self._answer.done(result)
 
     def refused(self, message: str, detail: str = "") -> None:
-        self._reply.refused(message, detail)
+        self._answer.refused(message, detail)
 
 
 def _allowed(now: Settings, wanted: Settings) -> Settings:

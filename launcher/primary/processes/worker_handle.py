@@ -15,7 +15,6 @@ from launcher.ipc.scoreboard import Row
 from launcher.policy.fitness import Overweight, Pulse
 from launcher.policy.lifecycle import WorkerState, advance
 from launcher.policy.restart import STOOD_UP
-from launcher.primary.connections.connections import Connection
 from launcher.primary.reactor import Timer
 from launcher.proc import usage
 
@@ -70,7 +69,8 @@ class WorkerHandle:
         self.overweight = Overweight()
         self.deadline: Timer | None = None
         """Ends the worker when it is late: to say hello, or to leave."""
-        self.connections_by_serial: dict[int, Connection] = {}
+        self.held = 0
+        """Connections that were dealt to it and that it still has; `Connections` counts them."""
         self._unheard: list[Drain | Retire] = []
         """What it was too far behind to be told, in order."""
         self._promised = 0
@@ -94,7 +94,7 @@ class WorkerHandle:
     @property
     def connections(self) -> int:
         """Connections it has, idle ones included."""
-        return len(self.connections_by_serial) + self.row.connections
+        return self.held + self.row.connections
 
     def load(self) -> int:
         """Requests it has to answer plus connections dealt to it that it has not taken yet."""
@@ -148,40 +148,17 @@ class WorkerHandle:
         """A connection is about to be dealt to it, which counts from now on."""
         self._promised += 1
 
-    def deal(self, connections: Sequence[Connection]) -> bool:
-        """Hand over what was promised, all or nothing; False when it is behind or gone.
-
-        Not more than `MAX_DESCRIPTORS` at once.
-        """
-        deals = [
-            Deal(
-                connection.serial,
-                connection.written,
-                connection.consumed,
-                connection.listener,
-                connection.port,
-                connection.consumed == connection.rerun_at,
-                connection.since,
-                connection.host,
-                connection.proxied,
-            )
-            for connection in connections
-        ]
-        if not self._hand_over(deals, [connection.fd for connection in connections]):
-            return False
-        for connection in connections:
-            connection.worker = self
-            connection.since = 0.0
-            self.connections_by_serial[connection.serial] = connection
-        return True
-
     def ask(self, fd: int) -> None:
         """Hand over a socket of ours that a request is sent on, to see whether it is well."""
         self.promise()
         deal = Deal(_NO_SERIAL, 0, 0, 0, 0, False, 0.0, "127.0.0.1", _NO_PROXY)
-        self._hand_over([deal], (fd,))
+        self.hand_over([deal], (fd,))
 
-    def _hand_over(self, deals: list[Deal], descriptors: Sequence[int]) -> bool:
+    def hand_over(self, deals: list[Deal], descriptors: Sequence[int]) -> bool:
+        """Pass on what was promised, all or nothing; False when the worker is behind or gone.
+
+        Not more than `MAX_DESCRIPTORS` at once.
+        """
         try:
             sent = self.channel.send(Deals(deals).pack(), descriptors)
         except ChannelClosed:

@@ -44,11 +44,8 @@ class Rescuer:
         Its overdue requests have had their time: they are not run again.
         """
         notes = {note.serial: note for note in worker.row.running()}
-        kept = list(worker.connections_by_serial.values())
-        worker.connections_by_serial.clear()
         again = []
-        for connection in kept:
-            connection.worker = None
+        for connection in self._connections.take_all(worker):
             overdue = connection.serial in worker.overdue
             note = notes.get(connection.serial)
             verdict = self._verdict(connection, note, overdue)
@@ -68,9 +65,8 @@ class Rescuer:
         ``since``: when the request on it began to wait.
         """
         returned_by = worker if worker.state is WorkerState.ONLINE else None
-        connection = worker.connections_by_serial.pop(serial, None)
+        connection = self._connections.take_from(worker, serial)
         if connection:
-            connection.worker = None
             connection.since = since
             self._deal_again(connection, returned_by)
 

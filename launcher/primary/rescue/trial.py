@@ -136,7 +136,7 @@ class Trial:
                 return False
             self._deal(suspect.connection)
         suspect.since = now
-        suspect.worker = suspect.connection.worker
+        suspect.worker = self._connections.worker_of(suspect.connection)
         self._running.append(suspect)
         return True
 
@@ -144,7 +144,7 @@ class Trial:
         """Whether it may still kill a worker, as far as its age tells."""
         if answered(self._connections, suspect.connection):
             return False
-        worker = suspect.connection.worker
+        worker = self._connections.worker_of(suspect.connection)
         if worker is None:
             return suspect.worker is None  # it waits for one; else it was given back
         suspect.worker = suspect.worker or worker

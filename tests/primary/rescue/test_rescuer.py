@@ -16,6 +16,18 @@ from launcher.primary.rescue.accounting import figures
 from launcher.primary.rescue.rescuer import Rescuer
 
 
+class Worker:
+    """As far as the rescuer looks at one that is dead."""
+
+    held = 0
+    overdue: frozenset[int] = frozenset()
+    expected = False
+    cause = ""
+
+    def __init__(self, running: list[Note]) -> None:
+        self.row = SimpleNamespace(running=lambda: running)
+
+
 class Rescue:
     """A worker with one connection, and what becomes of it."""
 
@@ -25,22 +37,17 @@ class Rescue:
             self.ours, _ = listener.accept()
         self.dealt: list[Connection] = []
         self.reactor = Reactor()
-        connections = Connections(self.reactor, 10)
-        self.connection = connections.add(self.ours.detach(), 0, "127.0.0.1", 5, exact=True)
+        self._connections = Connections(self.reactor, 10)
+        self.connection = self._connections.add(self.ours.detach(), 0, "127.0.0.1", 5, exact=True)
         nobody: Any = None
         dispatcher: Any = SimpleNamespace(admit=self.dealt.append)
         inquest: Any = SimpleNamespace(open=lambda *_: None)
-        self._rescuer = Rescuer(connections, nobody, dispatcher, inquest, True, lambda: 0.0)
+        self._rescuer = Rescuer(self._connections, nobody, dispatcher, inquest, True, lambda: 0.0)
 
     def died(self, *running: Note) -> None:
         """The worker is dead and was running these."""
-        worker: Any = SimpleNamespace(
-            row=SimpleNamespace(running=lambda: [*running]),
-            connections_by_serial={self.connection.serial: self.connection},
-            overdue=frozenset(),
-            expected=False,
-            cause="",
-        )
+        worker: Any = Worker([*running])
+        self._connections.give(self.connection, worker)
         self._rescuer.rescue(worker)
 
 

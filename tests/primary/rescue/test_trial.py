@@ -45,13 +45,16 @@ class Court:
         self.trial.add([*zip(found, ages, strict=True)])
         return found
 
+    def worker_of(self, connection: Connection) -> WorkerHandle | None:
+        return self.connections.worker_of(connection)
+
     def _deal_apart(
         self, connection: Connection, taken: Collection[WorkerHandle], begins: bool
     ) -> bool:
         free = [worker for worker in self.workers if worker not in taken]
         if not free or (self.busy and begins):
             return False
-        free[0].take(connection)
+        self.connections.give(connection, free[0])
         if not self.busy:
             free[0].begin(connection, self.reactor.now)
         self.begun.append(connection)
@@ -71,7 +74,7 @@ def court() -> Iterator[Court]:
 def test_those_that_would_kill_at_the_same_time_run_in_different_workers(court: Court) -> None:
     first, second, third = court.suspects(0.1, 0.1, 0.1)
     assert court.begun == [first, second]
-    assert [first.worker, second.worker] == court.workers
+    assert [court.worker_of(each) for each in (first, second)] == court.workers
     assert len(court.trial) == 1
     court.reactor.advance(0.05)
     assert third not in court.begun
@@ -102,15 +105,15 @@ def test_so_does_one_whose_client_has_left(court: Court) -> None:
 
 def test_so_does_one_whose_worker_has_died(court: Court) -> None:
     first, _, third = court.suspects(0.1, 0.1, 0.1)
-    first.worker = None
+    court.connections.take(first)
     court.trial.worker_died(court.workers[0])
     court.reactor.advance(0.01)
-    assert third.worker is court.workers[0]
+    assert court.worker_of(third) is court.workers[0]
 
 
 def test_so_does_one_that_its_worker_has_given_back(court: Court) -> None:
     first, _, third = court.suspects(0.1, 0.1, 0.1)
-    first.worker = None
+    court.connections.take(first)
     court.reactor.advance(0.01)
     assert third in court.begun
 
@@ -170,11 +173,11 @@ def test_without_a_worker_one_of_them_waits_as_all_connections_do(court: Court) 
     court.reactor.advance(1)
     assert court.dealt == [first]
     assert len(court.trial) == 1
-    workers[0].take(first)
+    court.connections.give(first, workers[0])
     workers[0].begin(first, court.reactor.now)
     court.workers = workers
     court.reactor.advance(0.01)
-    assert second.worker is workers[1]
+    assert court.worker_of(second) is workers[1]
 
 
 def test_what_waits_for_its_trial_has_a_clock(court: Court) -> None:
