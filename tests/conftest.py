@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests import tiers
 from tests.support import StartCluster, clusters
 
 _FAILED = pytest.StashKey[bool]()
@@ -21,6 +22,22 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests get their tier, and the order in which they run."""
+    tiers.mark(items)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """What ``-n auto`` means, which is the default."""
+    return tiers.processes(config)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> tiers.Scheduling:
+    """Which process runs which file."""
+    return tiers.Scheduling(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

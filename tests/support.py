@@ -26,6 +26,15 @@ ROOT = Path(__file__).parent.parent
 APPS = Path(__file__).parent / "apps"
 
 
+FULL_SIZE = os.environ.get("TEST_SIZE") == "full"
+"""Whether loads are as large as is promised, which takes its time; ``.ci/run --long`` has it so."""
+
+
+def sized(usual: T, full: T) -> T:
+    """The size of a load: ``usual`` in the default tier, ``full`` in the long one."""
+    return full if FULL_SIZE else usual
+
+
 def eventually(check: Callable[[], T | None], within: float = 10.0) -> T:
     """The first true value that ``check`` gives; the test fails when there is none in time.
 

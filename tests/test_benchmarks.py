@@ -468,6 +468,7 @@ def test_usage() -> None:
 needs_wrk = pytest.mark.skipif(not shutil.which("wrk"), reason="apt-get install wrk")
 
 
+@pytest.mark.long
 @needs_wrk
 def test_a_quick_run(tmp_path: Path) -> None:
     done = subprocess.run(
@@ -493,6 +494,7 @@ def test_a_quick_run(tmp_path: Path) -> None:
     ET.fromstring((tmp_path / "chart.svg").read_text())
 
 
+@pytest.mark.long
 @needs_wrk
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_no_server_behind(tmp_path: Path, number: signal.Signals) -> None:

@@ -126,6 +126,7 @@ def test_options_of_a_comparison(arguments: Sequence[str], said: str, tmp_path: 
     assert said in done.stderr
 
 
+@pytest.mark.long
 @needs_wrk
 def test_this_copy_against_itself(tmp_path: Path) -> None:
     options = ("--against", ".", "--pairs", "1", "--scenario", "startup")

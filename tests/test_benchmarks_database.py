@@ -53,6 +53,7 @@ def test_without_postgres_a_scenario_fails_with_a_word() -> None:
         pass
 
 
+@pytest.mark.slow
 @needs_postgres
 def test_a_database_answers_and_leaves_nothing_behind() -> None:
     assert PROGRAM
@@ -69,6 +70,7 @@ def test_a_database_answers_and_leaves_nothing_behind() -> None:
     assert not folder.exists()
 
 
+@pytest.mark.slow
 @needs_postgres
 def test_a_database_that_does_not_start_says_why(database: postgres.Database) -> None:
     with database.running() as url:
@@ -103,6 +105,7 @@ with Database(Path(sys.argv[1])) as made, made.running() as url:
 """
 
 
+@pytest.mark.slow
 @needs_postgres
 def test_a_database_ends_with_a_benchmark_that_is_killed(tmp_path: Path) -> None:
     assert PROGRAM

@@ -278,10 +278,11 @@ def test_a_zombie_does_not_run(home: Home, path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "1", f"{os.getpid()} 1\n", "0 0\n", "99999999999 5\n", "1 2 3\n", "\0" * 300]
+    "text", ["", "x", "1", "{pid} 1\n", "0 0\n", "99999999999 5\n", "1 2 3\n", "\0" * 300]
 )
 def test_a_lock_of_no_living_process(home: Home, path: Path, text: str) -> None:
     """Among them a reused pid: ours, with another start time."""
+    text = text.format(pid=os.getpid())
     (path / "web").mkdir(0o700)
     (path / "web/lock").write_text(text)
     entry = home.entry("web")

@@ -50,6 +50,7 @@ def prepared(project: Console) -> Console:
     return project
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_examples_of_a_command(prepared: Console, command: str) -> None:
     lines = examples(prepared.ok(command, "--help"))
@@ -88,6 +89,7 @@ def _try(console: Console, line: str) -> None:
     assert process.returncode in expected, (line, out, err)
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_whole(prepared: Console) -> None:
     lines = re.findall(r"^ *(python -m launcher .*?)  +\S", prepared.ok("--help"), re.MULTILINE)
     assert len(lines) >= 5

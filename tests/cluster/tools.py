@@ -200,3 +200,8 @@ def can_be_bound(address: tuple[str, int]) -> bool:
         except OSError:
             return False
         return True
+
+
+def forks_in(log: Path) -> list[float]:
+    """When processes were forked; monotonic time, which all processes share."""
+    return sorted(map(float, log.read_text().split()))

@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 import requests
 
 from launcher.logs.reading import LogReader
 from tests.logs.conftest import Folder
 from tests.support import ROOT, Cluster, StartCluster, eventually
+
+pytestmark = pytest.mark.slow
 
 WRITER = """
 import logging, os, sys, threading

@@ -239,6 +239,7 @@ def test_who_prints_does_not_hear_that_the_disk_is_full() -> None:
         assert foreground(PRINT_A_LOT, stdout=full, stderr=full).returncode == 7
 
 
+@pytest.mark.slow
 def test_a_pipe_that_somebody_made_not_wait_is_waited_for_a_moment() -> None:
     read, write = os.pipe()
     os.set_blocking(write, False)

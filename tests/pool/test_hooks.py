@@ -245,6 +245,7 @@ def test_worker_abort_is_for_a_request_whose_time_is_up(
 # One that fails
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "hook"),
     [

@@ -1,6 +1,6 @@
 """800 clients that are slow in four ways, in a process of their own.
 
-``python -m tests.faults.slow_clients HOST PORT EACH``. A line on stdin moves it
+``python -m tests.alone.slow_clients HOST PORT EACH``. A line on stdin moves it
 on: first it connects everybody and says ``connected``, then it goes on dripping
 until the next line or the end of input, disconnects all and says how many of
 them the server had cut.

@@ -37,7 +37,7 @@ class SlowClients:
         host, port = cluster.address
         self._cluster = cluster
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.slow_clients", host, str(port), str(EACH)],
+            [sys.executable, "-m", "tests.alone.slow_clients", host, str(port), str(EACH)],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -104,6 +104,7 @@ def test_800_slow_clients_on_8_threads_slow_nobody_down(
 SLOWHTTPTEST = shutil.which("slowhttptest")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not SLOWHTTPTEST, reason="slowhttptest is not installed")
 @pytest.mark.parametrize(
     "attack", [("-H",), ("-B", "-s", "8192"), ("-X", "-w", "10", "-y", "20", "-n", "5", "-z", "32")]
