@@ -47,7 +47,7 @@ import launcher.worker.request.parsing
 from launcher.config.settings import Settings
 from launcher.pool.loading.application import _ours
 from launcher.pool.loading.supported import why_not
-from launcher.worker.exchange.response import Captured, error_page
+from launcher.worker.exchange.error_pages import Captured, error_page
 
 
 def test_it_is_a_version_that_the_pool_takes() -> None:

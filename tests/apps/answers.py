@@ -31,7 +31,7 @@ def seen(environ: dict[str, Any]) -> bytes:
 
 def path_taken(environ: dict[str, Any]) -> str:
     """Which path the request took: the one thing that may differ."""
-    hot = environ["wsgi.early_hints"].__module__.endswith("hotpath")
+    hot = environ["wsgi.early_hints"].__module__.endswith("plain_response")
     return "<path hot>" if hot else "<path ref>"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from launcher.worker.exchange.hotpath import HotPath
+from launcher.worker.exchange.exchange import Exchange
 from tests.support import eventually
 from tests.worker.test_crew import DEADLINE, REQUEST, Company
 
@@ -19,13 +19,13 @@ Fields = list[tuple[str, str]]
 def fell_back(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A line for each response that did not stay there."""
     lines: list[str] = []
-    reference: Any = HotPath.reference
+    reference: Any = Exchange.reference
 
     def noting(*arguments: Any) -> Any:
         lines.append("fell back")
         return reference(*arguments)
 
-    monkeypatch.setattr(HotPath, "reference", noting)
+    monkeypatch.setattr(Exchange, "reference", noting)
     return lines
 
 

@@ -12,20 +12,18 @@ import io
 import select
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gunicorn.http.errors import ChunkMissingTerminator, NoMoreData
 
+from launcher.ipc.notes import Notepad
 from launcher.policy.rescue import CONTINUE
-from launcher.worker.connection.connection import Broken
+from launcher.policy.serving.patience import Patience
+from launcher.worker.connection.connection import Connection
+from launcher.worker.connection.phase import Broken
 from launcher.worker.request.body import Incoming
 from launcher.worker.request.body_errors import BodyError, Gone, TooSlow
 from launcher.worker.request.parsing import Arrived, Framing
-
-if TYPE_CHECKING:
-    from launcher.ipc.notes import Notepad
-    from launcher.policy.serving.patience import Patience
-    from launcher.worker.connection.connection import Connection
 
 _BLOCK = 64 * 1024
 

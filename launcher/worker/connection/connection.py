@@ -16,16 +16,14 @@ import select
 import socket
 import sys
 import termios
-from enum import Enum, auto
-from typing import TYPE_CHECKING, Any
 
 from launcher.descriptors import reset
 from launcher.worker.connection import unyielding
+from launcher.worker.connection.client import Client
 from launcher.worker.connection.outgoing import FilePart, Outgoing
+from launcher.worker.connection.phase import Broken, Phase
 from launcher.worker.connection.sockets import LentSocket
-
-if TYPE_CHECKING:
-    from launcher.worker.request.body import Incoming
+from launcher.worker.request.body import Incoming
 
 _SEND = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 _PEEK = int(socket.MSG_DONTWAIT | socket.MSG_PEEK)
@@ -33,28 +31,6 @@ _PEEK = int(socket.MSG_DONTWAIT | socket.MSG_PEEK)
 _DROP = int(socket.MSG_DONTWAIT | socket.MSG_TRUNC)
 
 _FILE_BLOCK = 1 << 20
-
-
-class Phase(Enum):
-    """What a parked connection waits for."""
-
-    HANDSHAKE = auto()
-    """The first byte of a TLS connection. Until then it is like any other."""
-    REQUEST = auto()
-    """The rest of a request that stays in the kernel, or its first byte."""
-    BODY = auto()
-    """The rest of a request that is pulled into this process."""
-    FLUSH = auto()
-    """The client to read the rest of a response."""
-    LINGER = auto()
-    """The client to close; see `Connection.end`."""
-
-
-class Broken(Exception):
-    """The connection cannot go on: the client is gone, or must not take what it has for whole.
-
-    Not an OSError: an app has ConnectionErrors of its own, which are answered 500.
-    """
 
 
 class Connection:
@@ -69,6 +45,7 @@ class Connection:
 
     __slots__ = (
         "abandoned",
+        "client",
         "closing",
         "consumed",
         "continued",
@@ -76,7 +53,6 @@ class Connection:
         "events",
         "fd",
         "held",
-        "host",
         "incoming",
         "kept",
         "latest",
@@ -87,12 +63,8 @@ class Connection:
         "mark",
         "missed",
         "outgoing",
-        "peer",
         "phase",
         "pinned",
-        "port",
-        "port_text",
-        "proxied",
         "requests",
         "seen",
         "serial",
@@ -117,14 +89,7 @@ class Connection:
         self.fd = sock.fileno()
         self.serial = serial
         self.listener = listener
-        self.peer: Any = (host, port) if host else ""
-        """The address of the other end, as gunicorn has it: empty for a unix socket."""
-        self.proxied = ""
-        """The text of the header that a proxy has sent before all else (see ``proxied.py``)."""
-        self.host = host
-        """The client's address: the peer's, unless that is a proxy which has told another."""
-        self.port = port
-        self.port_text = str(port)
+        self.client = Client(host, port)
         self.written = written
         self.consumed = consumed
         self.kept = kept
@@ -139,7 +104,7 @@ class Connection:
         self.events = 0
         """What the epoll watches it for; 0: not registered."""
         self.missed = False
-        """Whether an event came while it was being served."""
+        """Whether an event came while it was being served; see `Parking`."""
         self.pinned = False
         self.lent: LentSocket | None = None
         """What an app that may talk another protocol was given to talk on."""
@@ -161,15 +126,7 @@ class Connection:
         self.incoming: Incoming | None = None
         self.outgoing = Outgoing()
         self.unsent_parts = self.outgoing.parts
-        """Whether something is kept that the client has not taken: looked at for each request."""
-        """What the client has not taken yet."""
-
-    def introduce(self, text: str, client: tuple[str, int] | None) -> None:
-        """A proxy has said who the client is; None: it knows of no other than itself."""
-        self.proxied = text
-        if client:
-            self.host, self.port = client
-            self.port_text = str(self.port)
+        """The same as `outgoing`, in a form that costs little to ask: it is, for each request."""
 
     @property
     def travels(self) -> bool:
@@ -202,7 +159,7 @@ class Connection:
             raise Broken from error
 
     def look_ahead(self, size: int) -> None:
-        """Keep what has arrived for `seen_ahead`. Whoever has not claimed it may do this."""
+        """Keep what has arrived for `seen_ahead`. A thread may do this that has not claimed it."""
         consumed = self.consumed
         try:
             data = self.sock.recv(size, _PEEK)
@@ -213,7 +170,7 @@ class Connection:
     def seen_ahead(self) -> bytes:
         """What a look ahead has found, once; more may have arrived since."""
         seen, self.seen = self.seen, None
-        # Somebody may have served a request between the noting of `consumed` and the look.
+        # Thread A may have served a request after we noted `consumed` and before we looked.
         return seen[1] if seen and seen[0] == self.consumed else b""
 
     def pull(self, size: int) -> bytes | None:
@@ -238,7 +195,7 @@ class Connection:
             except OSError as error:
                 raise Broken from error
             if not dropped:
-                raise Broken("somebody else has read from the connection")
+                raise Broken("another process has read from the connection")
             self.consumed += dropped
             size -= dropped
 
@@ -325,10 +282,6 @@ class Connection:
                 return False
             outgoing.done()
         return True
-
-    def unsent(self) -> int:
-        """Bytes that are kept."""
-        return len(self.outgoing)
 
     def taken(self) -> int:
         """Bytes of ``written`` that have reached the client (SIOCOUTQ, tcp(7)).

@@ -13,8 +13,9 @@ from typing import Any
 
 from gunicorn import sock as gunicorn_sock
 
-from launcher.worker.connection.connection import Broken, Connection, Phase
+from launcher.worker.connection.connection import Connection
 from launcher.worker.connection.outgoing import Block, FilePart
+from launcher.worker.connection.phase import Broken, Phase
 from launcher.worker.connection.sockets import LentSocket, Unclosable
 
 _RECORD = 16 * 1024

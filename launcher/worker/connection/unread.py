@@ -20,8 +20,9 @@ from launcher.ipc.notes import Notepad
 from launcher.memory import give_back
 from launcher.policy.serving.patience import Patience
 from launcher.policy.serving.unread import MOST, Reader, grace, has_room, slowest
-from launcher.worker.connection.connection import Broken, Connection
+from launcher.worker.connection.connection import Connection
 from launcher.worker.connection.outgoing import Block
+from launcher.worker.connection.phase import Broken
 
 LARGE = Block.SIZE
 """Bytes that are sent in one go. A response that has more is not copied for that."""

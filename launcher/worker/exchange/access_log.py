@@ -12,15 +12,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from launcher import current_worker
 from launcher.logs.cleaning import harmless_json, quotable
-
-if TYPE_CHECKING:
-    from launcher.pool.logger import Logger
-    from launcher.worker.connection.connection import Connection
-    from launcher.worker.exchange.response import Response
+from launcher.pool.logger import Logger
+from launcher.worker.connection.connection import Connection
+from launcher.worker.exchange.response import Response
 
 _GATEWAY_TIMEOUT = 504
 
@@ -77,13 +75,15 @@ class AccessLog:
 
     def timed_out(self, conn: Connection, method: str, target: str, duration: float) -> None:
         """The client was told that it took too long."""
-        self._put(Served(conn.host, "", method, target, "", _GATEWAY_TIMEOUT, 0, duration, "", ""))
+        self._put(
+            Served(conn.client.host, "", method, target, "", _GATEWAY_TIMEOUT, 0, duration, "", "")
+        )
 
     def _write(
         self, conn: Connection, request: Any, status: int | None, sent: int, duration: float
     ) -> None:
         if request is None:
-            self._put(Served(conn.host, "", "", "", "", status, sent, duration, "", ""))
+            self._put(Served(conn.client.host, "", "", "", "", status, sent, duration, "", ""))
             return
         fields = dict(reversed(request.headers))  # of two with one name, the first
         user = self._log._get_user({"HTTP_AUTHORIZATION": fields.get("AUTHORIZATION")})
@@ -91,7 +91,7 @@ class AccessLog:
         agent, referer = fields.get("USER-AGENT", ""), fields.get("REFERER", "")
         self._put(
             Served(
-                conn.host,
+                conn.client.host,
                 user or "",
                 request.method,
                 request.uri,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 from gunicorn.config import Config
@@ -12,14 +13,16 @@ from gunicorn.workers.base import Worker as GunicornWorker
 from launcher import current_worker
 from launcher.config.settings import Settings
 from launcher.ipc.notes import Notepad
-from launcher.worker import forked
-from launcher.worker.connection.connection import Broken, Connection
+from launcher.worker.connection.connection import Connection
+from launcher.worker.connection.phase import Broken
 from launcher.worker.connection.unread import Unread
 from launcher.worker.exchange.access_log import access_log
+from launcher.worker.exchange.calling import call
 from launcher.worker.exchange.closing import Closing
+from launcher.worker.exchange.error_pages import dated, error_page
 from launcher.worker.exchange.hints import early_hints
 from launcher.worker.exchange.input import Input
-from launcher.worker.exchange.response import Abandoned, Response, dated, error_page
+from launcher.worker.exchange.response import Abandoned, Response
 from launcher.worker.request.body_errors import BodyError
 from launcher.worker.request.parsing import Arrived, parse
 
@@ -39,7 +42,7 @@ class Exchange:
         unread: Unread,
     ) -> None:
         self._worker = worker
-        self._closing = closing
+        self.closing = closing
         self.unread = unread
         self._cfg: Config = worker.cfg
         self.servers = [_server_name(address) for address in addresses]
@@ -66,7 +69,12 @@ class Exchange:
             if not self._keepalive:
                 response.force_close()
             answered = True
-            self._call_the_app(environ, response)
+            call(
+                self._worker.wsgi,
+                environ,
+                response.start_response,
+                partial(_send, response, environ),
+            )
         except Broken:
             raise
         except StopIteration:
@@ -85,12 +93,12 @@ class Exchange:
         self, conn: Connection, request: Any, error: BaseException, started: float = 0.0
     ) -> None:
         """Answer what is no request, or what the app failed on, with gunicorn's error page."""
-        client = conn.peer
+        peer = conn.client.peer
         worker = self._worker
         if isinstance(error, BodyError):
             page = dated(error.page)
         else:
-            page = dated(error_page(lambda sock: worker.handle_error(request, sock, client, error)))
+            page = dated(error_page(lambda sock: worker.handle_error(request, sock, peer, error)))
         if page and request is not None and request.method == "HEAD":
             page = page[: page.index(b"\r\n\r\n") + 4]
         if conn.abandoned:
@@ -111,20 +119,28 @@ class Exchange:
 
     def request_of(self, data: bytes, conn: Connection) -> Any:
         """gunicorn's request for a head that is known to be complete and right."""
-        return parse(data, True, self._cfg, conn.peer, conn.requests + 1).request
+        return parse(data, True, self._cfg, conn.client.peer, conn.requests + 1).request
 
     def response(self, request: Any, conn: Connection, pad: Notepad) -> Response:
         """What answers ``request``."""
-        return Response(request, conn, self._cfg, pad, self._closing, self.unread)
+        return Response(request, conn, self._cfg, pad, self.closing, self.unread)
+
+    def reference(self, data: bytes, conn: Connection, pad: Notepad, closes: bool) -> Response:
+        """What answers the plain request in ``data`` when its response is not plain."""
+        response = self.response(self.request_of(data, conn), conn, pad)
+        if closes:
+            response.force_close()
+        return response
 
     def _prepare(self, conn: Connection, request: Any, pad: Notepad) -> tuple[Response, Any]:
         # The launcher sees to it (gunicorn would send it at once, or once more).
         request._expected_100_continue = False
-        client: Any = (conn.host, conn.port) if conn.host else ""
+        client = conn.client
+        address: Any = (client.host, client.port) if client.host else ""
         response, environ = create(
             request,
             conn.sock,
-            client,
+            address,
             self.servers[conn.listener],
             self._cfg,
             response_class=lambda request, _sock, _cfg: self.response(request, conn, pad),
@@ -136,22 +152,6 @@ class Exchange:
         environ["launcher.worker_id"] = current_worker.id
         environ["launcher.worker_slot"] = current_worker.slot
         return response, environ
-
-    def _call_the_app(self, environ: dict[str, Any], response: Response) -> None:
-        try:
-            pieces = self._worker.wsgi(environ, response.start_response)
-            try:
-                if isinstance(pieces, environ["wsgi.file_wrapper"]):
-                    response.write_file(pieces)
-                else:
-                    response.write_pieces(pieces)
-                response.close()
-            finally:
-                if hasattr(pieces, "close"):
-                    pieces.close()
-        finally:
-            if forked.in_child:
-                forked.leave()
 
     def failed(
         self,
@@ -181,6 +181,14 @@ class Exchange:
             self._post_request(self._worker, request, environ, response)
         except Exception:
             self._worker.log.exception("Exception in post_request hook")
+
+
+def _send(response: Response, environ: dict[str, Any], pieces: Any) -> None:
+    if isinstance(pieces, environ["wsgi.file_wrapper"]):
+        response.write_file(pieces)
+    else:
+        response.write_pieces(pieces)
+    response.close()
 
 
 def is_safe(arrived: Arrived) -> bool:

@@ -6,7 +6,6 @@ to the event loop, so a slow reader costs no thread.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import time
@@ -21,8 +20,9 @@ from gunicorn.http.wsgi import Response as GunicornResponse
 
 from launcher.ipc.notes import CLOSES, LENGTH_UNKNOWN, Notepad
 from launcher.worker import forked
-from launcher.worker.connection.connection import Broken, Connection
+from launcher.worker.connection.connection import Connection
 from launcher.worker.connection.outgoing import FilePart
+from launcher.worker.connection.phase import Broken
 from launcher.worker.connection.unread import LARGE, Unread
 from launcher.worker.exchange.closing import Closing
 
@@ -285,7 +285,7 @@ class Response(GunicornResponse):
 
     def _note_length(self, last: int) -> None:
         """Note the length of the whole response, of which ``last`` bytes are about to go."""
-        length = self._conn.written - self._start + self._conn.unsent() + last
+        length = self._conn.written - self._start + len(self._conn.outgoing) + last
         closes = self.should_close() or self.short()
         self._announce(length | (CLOSES if closes else 0))
 
@@ -319,32 +319,3 @@ def number_of(pieces: Any) -> int:
         return len(pieces)
     except Exception:  # it is the app's own
         return -1
-
-
-class Captured:
-    """Stands in for a socket where gunicorn writes an error page by itself."""
-
-    def __init__(self) -> None:
-        self.data = b""
-
-    def sendall(self, data: bytes) -> None:
-        """Keep it."""
-        self.data += data
-
-    def gettimeout(self) -> float:
-        """As a socket that does not block."""
-        return 0.0
-
-
-def error_page(write: Callable[[Captured], None]) -> bytes:
-    """What ``write`` sends to the socket that it is given."""
-    page = Captured()
-    with contextlib.suppress(OSError):
-        write(page)
-    return page.data
-
-
-def dated(page: bytes) -> bytes:
-    """A response with the Date that RFC 9110 section 6.6.1 asks for in every 4xx."""
-    first, end, rest = page.partition(b"\r\n")
-    return page and b"".join((first, end, f"Date: {util.http_date()}\r\n".encode(), rest))

@@ -9,10 +9,11 @@ import time
 from typing import Any
 
 from launcher import refusals
-from launcher.worker.connection.connection import Broken, Connection, Phase
+from launcher.worker.connection.connection import Connection
 from launcher.worker.connection.parking import AT_ONCE, READABLE, WRITABLE, Parking
+from launcher.worker.connection.phase import Broken, Phase
 from launcher.worker.connection.unread import Unread
-from launcher.worker.exchange.response import dated
+from launcher.worker.exchange.error_pages import dated
 from launcher.worker.request.parsing import IN_KERNEL
 from launcher.worker.serving.leaving import Leaving
 

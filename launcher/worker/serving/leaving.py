@@ -11,8 +11,9 @@ import time
 from launcher.ipc.messages import Cut, Pinned, Proxied, Returned, Unpinned
 from launcher.policy.serving.patience import Patience
 from launcher.pool.orders import Orders
-from launcher.worker.connection.connection import Connection, Phase
+from launcher.worker.connection.connection import Connection
 from launcher.worker.connection.parking import READABLE, Parking
+from launcher.worker.connection.phase import Phase
 from launcher.worker.connection.unread import Unread
 from launcher.worker.exchange.closing import Closing
 from launcher.worker.request import proxied
@@ -176,7 +177,7 @@ class Leaving:
     def introduce(self, conn: Connection, arrived: Arrived) -> None:
         """Note what a proxy has said of the client; the worker that has it next needs to know."""
         text = arrived.proxied
-        if text and not conn.proxied:
-            conn.introduce(text, proxied.client(text))
+        if text and not conn.client.proxied:
+            conn.client.introduce(text, proxied.client(text))
             if conn.kept:
                 self._line.tell(Proxied(conn.serial, text))

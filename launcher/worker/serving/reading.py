@@ -16,7 +16,8 @@ from gunicorn.http.errors import NoMoreData, ParseException
 
 from launcher.ipc.notes import Notepad
 from launcher.policy.rescue import CONTINUE
-from launcher.worker.connection.connection import Connection, Phase
+from launcher.worker.connection.connection import Connection
+from launcher.worker.connection.phase import Phase
 from launcher.worker.connection.secure import SecureConnection
 from launcher.worker.request import proxied
 from launcher.worker.request.body import Incoming
@@ -109,7 +110,8 @@ class Reading:
             return
         number = 1 if conn.consumed == 0 else conn.requests + 2
         try:
-            arrived = proxied.parse(data, ended, self._cfg, conn.peer, number, conn.proxied)
+            client = conn.client
+            arrived = proxied.parse(data, ended, self._cfg, client.peer, number, client.proxied)
         except NeedMore:
             self._wait_for_more(conn, data)
         except (NoMoreData, StopIteration):

@@ -19,12 +19,14 @@ from launcher.ipc.notes import CLOSES, Notepad
 from launcher.policy.serving.waiting import CAREFUL, HAND_OVER, WORTH
 from launcher.pool.orders import Orders
 from launcher.worker.connection import body_reader
-from launcher.worker.connection.connection import Broken, Connection
+from launcher.worker.connection.connection import Connection
 from launcher.worker.connection.parking import Parking
+from launcher.worker.connection.phase import Broken
 from launcher.worker.connection.unread import Unread
 from launcher.worker.exchange.closing import told_to_close
 from launcher.worker.exchange.exchange import Exchange, is_safe
-from launcher.worker.exchange.hotpath import HotPath, PlainHead
+from launcher.worker.exchange.hotpath import HotPath
+from launcher.worker.exchange.plain_request import PlainHead
 from launcher.worker.request.parsing import Arrived
 from launcher.worker.request.uploads import Uploads
 from launcher.worker.serving.ending import Ending
@@ -72,7 +74,7 @@ class Running:
         self.hot: HotPath | None = None
         """None where the configuration leaves no request plain."""
         if HotPath.available(worker):
-            self.hot = HotPath(worker, self.exchange, threads > 1, closing, forecasting.forecast)
+            self.hot = HotPath(worker, self.exchange, threads > 1, forecasting.forecast)
         self._timeout = settings.timeout
         self._last = not settings.keepalive
         """Whether each response is the last on its connection."""

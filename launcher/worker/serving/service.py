@@ -16,8 +16,9 @@ from gunicorn.workers.base import Worker as GunicornWorker
 from launcher.ipc.notes import Notepad
 from launcher.policy.serving.patience import Patience
 from launcher.pool.orders import Orders
-from launcher.worker.connection.connection import Broken, Connection, Phase
+from launcher.worker.connection.connection import Connection
 from launcher.worker.connection.parking import READABLE, Parking
+from launcher.worker.connection.phase import Broken, Phase
 from launcher.worker.connection.unread import Unread
 from launcher.worker.request.uploads import Uploads
 from launcher.worker.serving.ending import Ending

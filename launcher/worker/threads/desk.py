@@ -18,8 +18,9 @@ import math
 import time
 
 from launcher.ipc.scoreboard import Row, Scoreboard
-from launcher.worker.connection.connection import Broken, Connection, Phase
+from launcher.worker.connection.connection import Connection
 from launcher.worker.connection.parking import Parking
+from launcher.worker.connection.phase import Broken, Phase
 from launcher.worker.serving.ending import Ending
 from launcher.worker.serving.leaving import Leaving
 from launcher.worker.serving.queue import Queue, places_for_streams

@@ -131,7 +131,7 @@ class Inbox:
         kind = SecureConnection if self._secure and serial else Connection
         conn = kind(sock, serial, listener, host, port, written, consumed)
         if text:
-            conn.introduce(text, client(text))
+            conn.client.introduce(text, client(text))
         conn.deadline = time.monotonic() + self._first_wait
         if since:
             self._queue.put(conn, since)
