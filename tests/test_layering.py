@@ -6,18 +6,94 @@ import ast
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-LAUNCHER = ROOT / "launcher"
+from tests.structure import MOST_LINES, MOST_MODULES, Arrow, Structure, below
 
-MODULES = sorted(
-    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-    for path in LAUNCHER.rglob("*.py")
+ROOT = Path(__file__).parent.parent
+LAUNCHER = Structure(ROOT / "launcher")
+
+ROOMS: Mapping[str, Sequence[str]] = {
+    "launcher": (
+        "__main__",
+        "cli",
+        "primary",
+        "worker",
+        "pool",
+        "control",
+        "state",
+        "policy",
+        "ipc",
+        "logs",
+        "config",
+        "places",
+        "folders",
+        "proc",
+        "memory",
+        "descriptors",
+        "signals",
+        "refusals",
+        "sizing",
+        "errors",
+    ),
+    "launcher.cli": (
+        "completion",
+        "root",
+        "commands",
+        "monit",
+        "starting",
+        "asking",
+        "options",
+        "threads",
+        "colours",
+        "text",
+    ),
+    "launcher.primary": (
+        "background",
+        "main",
+        "signals",
+        "control",
+        "insight",
+        "cluster",
+        "traffic",
+        "rescue",
+        "connections",
+        "processes",
+        "notify",
+        "log",
+        "reactor",
+    ),
+    "launcher.worker": (
+        "process",
+        "budget",
+        "threads",
+        "serving",
+        "exchange",
+        "forked",
+        "connection",
+        "request",
+    ),
+}
+"""The rooms of a folder, the highest first: each imports only those below it."""
+
+STILL_IN_CIRCLES = frozenset(
+    {
+        Arrow("launcher.primary.cluster.auto_reload", "launcher.primary.cluster.primary"),
+        Arrow("launcher.primary.cluster.recycling", "launcher.primary.cluster.primary"),
+    }
 )
+STILL_TOO_LONG = frozenset(
+    {
+        "launcher.primary.cluster.primary",
+        "launcher.primary.processes.roster",
+        "launcher.worker.connection.connection",
+        "launcher.worker.exchange.hotpath",
+    }
+)
+"""To be taken apart; nothing joins these."""
 
 PURE = {
     "__future__",
@@ -41,105 +117,85 @@ HEAVY = ("gunicorn", "flask", "werkzeug", "jinja2", "launcher.pool", "launcher.w
 """What the primary and the command line must never load."""
 
 
-def path_of(module: str) -> Path:
-    path = ROOT / Path(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-
-
-def imports(module: str) -> set[str]:
-    """Every module that a module names in an import, wherever in its text; no type-checking."""
-    tree = ast.parse(path_of(module).read_text())
-    return {name for node in _executed(tree) for name in _named(node)}
-
-
-def _executed(node: ast.AST) -> Iterator[ast.AST]:
-    if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-        return
-    yield node
-    for child in ast.iter_child_nodes(node):
-        yield from _executed(child)
-
-
-def _named(node: ast.AST) -> list[str]:
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    if isinstance(node, ast.ImportFrom):
-        assert node.level == 0, "imports are absolute here"
-        assert node.module
-        both = [f"{node.module}.{alias.name}" for alias in node.names]
-        return [node.module, *(name for name in both if path_of(name).exists())]
-    return []
-
-
-def of_package(package: str) -> list[str]:
-    return [name for name in MODULES if name == package or name.startswith(f"{package}.")]
-
-
-def below(name: str, packages: tuple[str, ...]) -> bool:
-    return any(name == package or name.startswith(f"{package}.") for package in packages)
-
-
-def closure(module: str) -> set[str]:
-    """All modules that come along with a module of ours, with the packages around them."""
-    found: set[str] = set()
-    pending = {module}
-    while pending:
-        name = pending.pop()
-        found.add(name)
-        if below(name, ("launcher",)):
-            pending |= (imports(name) | {name.rpartition(".")[0] or name}) - found
-    return found
+def coming_along(packages: Sequence[str], unwanted: Sequence[str]) -> list[Arrow]:
+    """What is unwanted and yet comes along with modules of these packages."""
+    modules = LAUNCHER.of_package(*packages)
+    assert modules
+    return [
+        Arrow(module, name)
+        for module in modules
+        for name in LAUNCHER.closure(module)
+        if below(name, unwanted)
+    ]
 
 
 def test_this_test_sees_the_modules_and_their_imports() -> None:
-    assert {"launcher", "launcher.cli.commands.run", "launcher.policy.rescue"} <= {*MODULES}
-    assert "launcher.primary.main" in imports("launcher.cli.commands.run"), (
-        "imported inside a function"
-    )
-    assert "gunicorn.arbiter" in imports("launcher.pool.arbiter")
-    assert "gunicorn.arbiter" in closure("launcher.pool.__main__")
+    assert {"launcher", "launcher.cli.commands.run", "launcher.policy.rescue"} <= {
+        *LAUNCHER.modules
+    }
+    imported = LAUNCHER.imports("launcher.cli.commands.run")
+    assert "launcher.primary.main" in imported, "imported inside a function"
+    assert "gunicorn.arbiter" in LAUNCHER.imports("launcher.pool.arbiter")
+    assert "gunicorn.arbiter" in LAUNCHER.closure("launcher.pool.__main__")
 
 
-@pytest.mark.parametrize("module", of_package("launcher.policy"))
-def test_a_policy_imports_nothing_that_acts_or_looks_at_the_world(module: str) -> None:
-    others = {name for name in imports(module) if not below(name, ("launcher.policy",))}
-    allowed = PURE | {"launcher.ipc.notes"} if module == "launcher.policy.rescue" else PURE
-    assert others <= allowed
+def test_a_policy_imports_nothing_that_acts_or_looks_at_the_world() -> None:
+    modules = LAUNCHER.of_package("launcher.policy")
+    assert modules
+    odd = [
+        Arrow(module, name)
+        for module in modules
+        for name in LAUNCHER.imports(module) - PURE
+        if not below(name, ("launcher.policy",))
+    ]
+    assert odd == [("launcher.policy.rescue", "launcher.ipc.notes")]
 
 
-@pytest.mark.parametrize("module", of_package("launcher.primary"))
-def test_the_primary_imports_neither_gunicorn_nor_the_app_nor_what_runs_elsewhere(
-    module: str,
-) -> None:
-    assert [name for name in closure(module) if below(name, HEAVY)] == []
+def test_the_primary_imports_neither_gunicorn_nor_the_app_nor_what_runs_elsewhere() -> None:
+    assert coming_along(["launcher.primary"], HEAVY) == []
 
 
-@pytest.mark.parametrize("module", of_package("launcher.cli") + of_package("launcher.control"))
-def test_the_command_line_imports_neither_gunicorn_nor_the_app(module: str) -> None:
-    assert [name for name in closure(module) if below(name, HEAVY)] == []
+def test_the_command_line_imports_neither_gunicorn_nor_the_app() -> None:
+    assert coming_along(["launcher.cli", "launcher.control"], HEAVY) == []
 
 
-@pytest.mark.parametrize("module", [*of_package("launcher.pool"), *of_package("launcher.worker")])
-def test_what_runs_in_pools_and_workers_never_imports_the_primary(module: str) -> None:
+def test_what_runs_in_pools_and_workers_never_imports_the_primary() -> None:
     elsewhere = ("launcher.primary", "launcher.cli", "launcher.control", "launcher.state")
-    assert [name for name in closure(module) if below(name, elsewhere)] == []
+    assert coming_along(["launcher.pool", "launcher.worker"], elsewhere) == []
 
 
-@pytest.mark.parametrize("module", of_package("launcher.ipc") + of_package("launcher.logs"))
-def test_what_both_sides_share_knows_neither(module: str) -> None:
+def test_what_both_sides_share_knows_neither() -> None:
     sides = ("launcher.primary", "launcher.pool", "launcher.worker", "launcher.cli", "gunicorn")
-    assert [name for name in closure(module) if below(name, sides)] == []
+    assert coming_along(["launcher.ipc", "launcher.logs"], sides) == []
 
 
 def test_only_pools_and_workers_import_gunicorn() -> None:
-    users = {name for name in MODULES if any(below(i, ("gunicorn",)) for i in imports(name))}
+    users = [
+        name
+        for name in LAUNCHER.modules
+        if any(below(each, ("gunicorn",)) for each in LAUNCHER.imports(name))
+    ]
     assert users
     assert [name for name in users if not below(name, ("launcher.pool", "launcher.worker"))] == []
 
 
-def test_only_workers_use_the_http_parser() -> None:
-    users = {name for name in MODULES if any(below(i, ("httptools",)) for i in imports(name))}
-    assert [name for name in users if not below(name, ("launcher.worker",))] == []
+@pytest.mark.parametrize("folder", ROOMS)
+def test_a_room_imports_only_rooms_below_it(folder: str) -> None:
+    assert LAUNCHER.rooms(folder) <= {*ROOMS[folder]}
+    assert LAUNCHER.upward(folder, ROOMS[folder]) == []
+
+
+def test_no_module_depends_on_itself() -> None:
+    assert LAUNCHER.circles(without=STILL_IN_CIRCLES) == []
+
+
+def test_files_are_short_and_folders_are_small() -> None:
+    assert LAUNCHER.too_long().keys() <= STILL_TOO_LONG
+    assert LAUNCHER.too_full() == {}
+
+
+def test_every_folder_says_what_it_is_for() -> None:
+    assert LAUNCHER.without_charter() == []
 
 
 def test_the_app_knows_nothing_of_the_launcher_but_current_worker() -> None:
@@ -151,6 +207,79 @@ def test_the_app_knows_nothing_of_the_launcher_but_current_worker() -> None:
         for alias in node.names
     ]
     assert found == [("launcher", "current_worker")]
+
+
+# That these limits are limits
+
+
+@pytest.fixture
+def made_up(tmp_path: Path) -> Path:
+    """A package of two rooms, ``high`` above ``low``, that keeps to everything."""
+    folder = tmp_path / "made_up"
+    for path, text in {
+        "__init__.py": '"""A package."""',
+        "high/__init__.py": '"""Above."""',
+        "high/one.py": "from made_up.low import two",
+        "low/__init__.py": '"""Below."""',
+        "low/two.py": "",
+    }.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(f"{text}\n")
+    return folder
+
+
+def test_of_what_is_in_order_nothing_is_found(made_up: Path) -> None:
+    structure = Structure(made_up)
+    assert structure.arrows() == {("made_up.high.one", "made_up.low.two")}
+    assert structure.rooms("made_up") == {"high", "low"}
+    assert structure.upward("made_up", ("high", "low")) == []
+    assert structure.circles() == []
+    assert structure.too_long() == structure.too_full() == {}
+    assert structure.without_charter() == []
+
+
+def test_an_import_upwards_is_found(made_up: Path) -> None:
+    assert Structure(made_up).upward("made_up", ("low", "high")) == [
+        ("made_up.high.one", "made_up.low.two")
+    ]
+
+
+def test_an_import_of_a_room_that_has_no_place_is_found(made_up: Path) -> None:
+    assert Structure(made_up).upward("made_up", ("high",)) == [
+        ("made_up.high.one", "made_up.low.two")
+    ]
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "from made_up.high.one import thing",
+        "def late():\n    from made_up.high import one",
+        "if TYPE_CHECKING:\n    from made_up.high.one import Thing",
+    ],
+    ids=["plainly", "in a function", "for a type checker"],
+)
+def test_a_circle_is_found(made_up: Path, back: str) -> None:
+    (made_up / "low/two.py").write_text(f"{back}\n")
+    there, here = ("made_up.high.one", "made_up.low.two"), ("made_up.low.two", "made_up.high.one")
+    assert Structure(made_up).circles() == [there, here]
+
+
+def test_a_file_that_is_too_long_is_found(made_up: Path) -> None:
+    (made_up / "low/two.py").write_text("pass\n" * (MOST_LINES + 1))
+    assert Structure(made_up).too_long() == {"made_up.low.two": MOST_LINES + 1}
+
+
+def test_a_folder_that_is_too_full_is_found(made_up: Path) -> None:
+    for number in range(MOST_MODULES):
+        (made_up / f"low/more{number}.py").touch()
+    assert Structure(made_up).too_full() == {"made_up/low": MOST_MODULES + 1}
+
+
+def test_a_folder_that_does_not_say_what_it_is_for_is_found(made_up: Path) -> None:
+    (made_up / "low/__init__.py").write_text("\n")
+    (made_up / "high/__init__.py").unlink()
+    assert Structure(made_up).without_charter() == ["made_up/high", "made_up/low"]
 
 
 # What is really loaded
