@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import signal
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -22,13 +21,14 @@ from launcher.logs.folder import POOL
 from launcher.policy.lifecycle import ClusterState, WorkerState
 from launcher.policy.restart import RestartPolicy
 from launcher.primary.cluster.auto_reload import AutoReload
+from launcher.primary.cluster.record import Record, Trouble
 from launcher.primary.cluster.recycling import Recycling
 from launcher.primary.cluster.rollout import Outcome, Rollout
 from launcher.primary.cluster.succession import Succession
 from launcher.primary.connections.listeners import Listener, url
 from launcher.primary.log import folder, log, write
 from launcher.primary.notify import notify
-from launcher.primary.processes.exits import EXTERNAL, LastExit, code_and_signal, describe_exit
+from launcher.primary.processes.exits import EXTERNAL, describe_exit
 from launcher.primary.processes.generation import Generation, Terms
 from launcher.primary.processes.health_check import HealthCheck
 from launcher.primary.processes.roster import ConnectionMessage, Roster
@@ -59,31 +59,27 @@ class Primary:
     def __init__(
         self, terms: Terms, listeners: list[Listener], reactor: Reactor, descriptors: int
     ) -> None:
-        settings = self.settings = terms.settings
+        settings = terms.settings
         self.listeners = listeners
         self.reactor = reactor
         self.started = reactor.clock()
-        self.restarts = {"crash": 0, "timeout": 0, "memory": 0, "recycle": 0, "reload": 0}
-        self.requests_of_the_gone = 0
+        self.record = Record()
         self.failure: LauncherError | None = None
         """What the cluster ends with, when it does not end as it was asked to."""
         self.on_ready: Callable[[], None] | None = None
         """Somebody waits for the start: called when all is ready. Until then the first
         thing that goes wrong ends the cluster."""
-        self.last_exits: dict[int, LastExit] = {}
-        """By slot."""
         self.keep_entry = False
         self.findable = True
         """Whether other commands can find the cluster."""
         self.current: Generation | None = None
         self.traffic = Traffic(settings, listeners, reactor, descriptors)
         self.roster = Roster(settings, [entry.address for entry in listeners], reactor, self)
-        self._terms = terms
+        self.terms = terms
+        """What the app is loaded with, the next time too unless a reload brings others."""
         self._next: Generation | None = None
         self._rollout: Rollout | None = None
         self._restart = RestartPolicy(settings.max_restarts)
-        self._reason = ""
-        self._detail = ""
         self._was_ready = False
         self._stopping = False
         self._leaving = False
@@ -104,15 +100,15 @@ class Primary:
         return self.settings.wanted
 
     @property
-    def terms(self) -> Terms:
-        """What the app is loaded with, the next time too unless a reload brings others."""
-        return dataclasses.replace(self._terms, settings=self.settings)
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self.terms.settings
 
     @property
     def requests(self) -> int:
         """Requests answered since the start, or since the counters were set to zero."""
         living = sum(worker.requests for worker in self.roster.workers())
-        return self.requests_of_the_gone + living
+        return self.record.requests_of_the_gone + living
 
     @property
     def state(self) -> ClusterState:
@@ -129,10 +125,11 @@ class Primary:
     @property
     def error(self) -> str | None:
         """Why not all is well; None when it is."""
+        return None if self._all_stood_up() else self.record.reason or None
+
+    def _all_stood_up(self) -> bool:
         now = self.reactor.clock()
-        if sum(worker.stood_up(now) for worker in self.online()) >= self.wanted:
-            return None
-        return self._reason or None
+        return sum(worker.stood_up(now) for worker in self.online()) >= self.wanted
 
     @property
     def calm(self) -> bool:
@@ -184,7 +181,7 @@ class Primary:
         for worker in self.roster.workers():
             if worker.state is WorkerState.RETIRING:
                 # Now, while others can still go on with what it has returned a moment ago.
-                worker.retire(final=True)
+                worker.retire("stop", final=True)
         self.reactor.call_later(_ARRIVAL, self._leave)
 
     def _leave(self) -> None:
@@ -193,11 +190,10 @@ class Primary:
         self._leaving = True
         self.traffic.end()
         for worker in self.roster.workers():
-            worker.asked = worker.asked or "stop"
             if worker.state is WorkerState.LAUNCHING:
                 worker.signal(signal.SIGKILL)
             # Also to those: one that has not said hello cannot be signalled yet.
-            self.roster.retire(worker, final=True)
+            self.roster.retire(worker, "stop", final=True)
         self.step()
 
     def kill(self) -> None:
@@ -230,8 +226,8 @@ class Primary:
 
     def _fail_the_start(self) -> None:
         """Somebody waits for the start, and something has gone wrong: better told than retried."""
-        if self.on_ready and not self._stopping:
-            self._fail(LauncherError(self._reason, self._detail))
+        if self.on_ready and not self._stopping and self.record.trouble:
+            self._fail(LauncherError(*self.record.trouble))
 
     def _fail(self, error: LauncherError) -> None:
         self.failure = self.failure or error
@@ -248,7 +244,7 @@ class Primary:
         self._refuse_if_busy()
         generation = self._launch(terms or self.terms)
         if generation is None:
-            raise LauncherError(self._reason)
+            raise LauncherError(self.record.reason)
         log(f"reloading: generation {generation.number} is being loaded")
         self._next = generation
         self._rollout = Rollout("reload", generation, outcome)
@@ -262,7 +258,7 @@ class Primary:
         self._restart.reset()
         generation = self._launch(terms or self.terms)
         if generation is None:
-            raise LauncherError(self._reason)
+            raise LauncherError(self.record.reason)
         log(f"restarting: generation {generation.number} is being loaded")
         self._next = generation
         self._replace_current("restart")
@@ -274,14 +270,14 @@ class Primary:
         workers = settings.wanted
         self._refuse_if_busy()
         if self._restart.exhausted:
-            raise LauncherError(f"{self._reason}: reload or restart it first")
+            raise LauncherError(f"{self.record.reason}: reload or restart it first")
         if workers == self.wanted:
             name = self.settings.name
             raise LauncherError(f"nothing to do: {name!r} has {workers} workers already")
         assert self.current
         self.traffic.size_for(workers)
         log(f"scaling from {self.wanted} to {workers} workers")
-        self.settings = self.settings.sized_as(settings)
+        self.terms = dataclasses.replace(self.terms, settings=self.settings.sized_as(settings))
         self._rollout = Rollout("scale", self.current, outcome)
         self.step()
 
@@ -306,8 +302,7 @@ class Primary:
 
     def reset(self) -> None:
         """Count restarts and requests from zero again."""
-        self.restarts = dict.fromkeys(self.restarts, 0)
-        self.requests_of_the_gone = 0
+        self.record.reset()
         for worker in self.roster.workers():
             worker.forget_requests()
 
@@ -332,7 +327,7 @@ class Primary:
                 f"{rollout.kind} done: {self.wanted} workers of generation "
                 f"{rollout.generation.number} are online"
             )
-            self._reason = ""  # of an older trouble
+            self.record.trouble = None
             rollout.done(self.wanted)
 
     def _undo(self, generation: Generation, reason: str, detail: str = "") -> bool:
@@ -340,9 +335,7 @@ class Primary:
         if generation is not self._on_trial:
             return False
         self._next = None
-        for worker in generation.workers.values():
-            worker.asked = "reload failed"
-        self.roster.discard(generation)
+        self.roster.discard(generation, "reload failed")
         self._end_rollout(reason, detail)
         return True
 
@@ -360,6 +353,8 @@ class Primary:
         if self._stopping:
             self._step_to_the_end()
             return
+        if self._all_stood_up():
+            self.record.trouble = None
         self._replace_a_lost_pool()
         self._recycling.begin_next()
         if self.current:
@@ -404,11 +399,12 @@ class Primary:
         try:
             generation = self.roster.launch(terms)
         except OSError as error:
-            self._reason = f"the pool could not be started: {error.strerror}"
-            log(self._reason)
+            reason = f"the pool could not be started: {error.strerror}"
+            self.record.trouble = Trouble(reason)
+            log(reason)
             self._died(stood_up=False)
             if not self._was_ready:
-                self._fail(LauncherError(self._reason))
+                self._fail(LauncherError(reason))
             self._step_at(self.reactor.clock() + 0.1)
             return None
         generation.deadline = self.reactor.call_later(
@@ -454,14 +450,13 @@ class Primary:
         if why != EXTERNAL:
             self._restart.reset()
         if old:
-            self.restarts["reload"] += why != EXTERNAL
+            self.record.restarts["reload"] += why != EXTERNAL
             for worker in list(old.workers.values()):
                 self._retire(worker, why)
 
     def _adopt(self, terms: Terms) -> None:
         """These hold from now on, but the number of workers is the one there is."""
-        self.settings = terms.settings.sized_as(self.settings)
-        self._terms = terms
+        self.terms = dataclasses.replace(terms, settings=terms.settings.sized_as(self.settings))
 
     def _retire_the_surplus(self) -> None:
         """End what has a slot too many, or has been replaced."""
@@ -472,7 +467,7 @@ class Primary:
             surplus_slot = worker.slot >= self.wanted
             replaced = worker.replaced and worker.slot in ready
             if worker.state is not WorkerState.RETIRING and (surplus_slot or replaced):
-                self._retire(worker, worker.cause or "scale")
+                self._retire(worker, "scale")
 
     def _serve(self) -> None:
         online = self.online()
@@ -518,22 +513,21 @@ class Primary:
         self.step()
 
     def _retire(self, worker: WorkerHandle, why: str) -> None:
-        worker.asked = worker.asked or why
         if worker.deadline:
             worker.deadline.cancel()
-        self.roster.retire(worker, final=False)
+        self.roster.retire(worker, why, final=False)
         worker.deadline = self.reactor.call_later(
             self.settings.graceful_timeout, partial(self._too_late_to_leave, worker)
         )
 
     def _died(self, stood_up: bool) -> None:
         """Somebody died whom nobody had asked to leave."""
-        self.restarts["crash"] += 1
+        self.record.restarts["crash"] += 1
         self._restart.died(self.reactor.clock(), stood_up)
         self._auto_reload.follow(failed=True)
         if self._restart.exhausted:
             log(f"giving up after {self._restart.attempts} failed starts in a row")
-            self._end_rollout(self._reason, self._detail)
+            self._end_rollout(*(self.record.trouble or Trouble("workers do not live")))
             self._fail_the_start()
 
     def _too_late_to_load(self, generation: Generation) -> None:
@@ -558,7 +552,7 @@ class Primary:
         generation = self.roster.generation_of(worker)
         if self._undo(generation, reason):
             return
-        self._reason = reason
+        self.record.trouble = Trouble(reason)
         if worker.pid is None:  # its pool has not got as far as forking it
             generation.error = generation.error or reason
             generation.kill()
@@ -587,7 +581,7 @@ class Primary:
             return  # another worker has met the same
         if self._undo(generation, reason, detail):
             return
-        self._reason, self._detail = reason, detail
+        self.record.trouble = Trouble(reason, detail)
         write(detail)
         if not self._was_ready:
             self._fail(LauncherError(reason, detail))
@@ -607,7 +601,7 @@ class Primary:
     def _pool_lost(self, generation: Generation, reason: str) -> None:
         if self._undo(generation, reason):
             return
-        self._reason = reason
+        self.record.trouble = Trouble(reason)
         log(f"generation {generation.number}: {reason}")
         self._died(stood_up=generation.proven)
         if not self._was_ready:
@@ -635,8 +629,9 @@ class Primary:
 
     def spawn_failed(self, worker: WorkerHandle, reason: str) -> None:
         """No process was to be had; `worker_gone` has dealt with the rest."""
-        self._reason = f"{worker} could not be forked: {reason}"
-        log(self._reason)
+        reason = f"{worker} could not be forked: {reason}"
+        self.record.trouble = Trouble(reason)
+        log(reason)
         self._fail_the_start()
 
     def worker_loaded(self, worker: WorkerHandle) -> None:
@@ -680,17 +675,15 @@ class Primary:
     def worker_retires(self, worker: WorkerHandle, reason: str, cause: str) -> None:
         """It leaves by itself; its slot is free for the next."""
         log(f"{worker} leaves: {reason}")
-        worker.cause = cause
-        self._retire(worker, cause)
+        why = cause or EXTERNAL
+        worker.leave(why, counted=bool(cause))
+        self._retire(worker, why)
         self.step()
 
     def worker_gone(self, worker: WorkerHandle) -> None:
         """Save its connections and have it replaced."""
-        self.requests_of_the_gone += worker.requests
-        self._note_exit(worker, None)  # how, is told by its pool; who knows if there is one
-        if worker.cause:
-            self.restarts[worker.cause] += 1
-        elif not worker.expected and not self._stopping and not self._of_a_transaction(worker):
+        self.record.gone(worker)
+        if not (worker.leaving or self._stopping or self._of_a_transaction(worker)):
             self._died(worker.stood_up(self.reactor.clock()))
         self.traffic.rescue(worker)
         self.step()
@@ -698,8 +691,8 @@ class Primary:
     def worker_exited(self, worker: WorkerHandle, status: int) -> None:
         """Say how, when it was not asked to leave."""
         self.traffic.exited(worker, status)
-        self._note_exit(worker, status)
-        if worker.expected or worker.cause or self._stopping:
+        self.record.exited(worker, status)
+        if worker.leaving or self._stopping:
             return
         reason = f"{worker} {describe_exit(status)}"
         reason = f"{reason}: {worker.error}" if worker.error else reason
@@ -708,26 +701,13 @@ class Primary:
             self._undo(self._next, self._next.error or reason)
             self.step()
         else:
-            self._reason = reason
+            self.record.trouble = Trouble(reason)
         self._fail_the_start()
 
     def died_without_pool(self, pid: int, worker_id: int) -> None:
         """The pool in charge is told in the place of its own."""
         self._succession.died(pid, worker_id)
         self.step()
-
-    def _note_exit(self, worker: WorkerHandle, status: int | None) -> None:
-        code, killed_by = (None, None) if status is None else code_and_signal(status)
-        self.last_exits[worker.slot] = LastExit(
-            slot=worker.slot,
-            id=worker.id,
-            pid=worker.pid,
-            generation=worker.generation,
-            code=code,
-            signal=killed_by,
-            reason=worker.cause or worker.asked or EXTERNAL,
-            when=time.time(),
-        )
 
     def _of_a_transaction(self, worker: WorkerHandle) -> bool:
         on_trial = self._on_trial

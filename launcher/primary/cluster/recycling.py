@@ -40,8 +40,7 @@ class Recycling:
             return
         for worker in online:
             if worker.spent:
-                worker.cause = "recycle"
-                worker.replaced = True
+                worker.leave("recycle", counted=True, once_replaced=True)
                 return
 
     def able(self, online: Sequence[WorkerHandle]) -> list[WorkerHandle]:

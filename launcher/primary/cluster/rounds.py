@@ -48,18 +48,18 @@ class Rounds:
                 self._look_for_life(worker, elapsed)
         if self._primary.calm:
             self._recycle_one(now)
-        else:
-            self._primary.step()  # should anything have been missed
+        self._primary.step()  # should anything have been missed; and trouble may be over
 
     def _look_for_life(self, worker: WorkerHandle, elapsed: float) -> None:
         timeout = self._primary.settings.timeout
         still_for = worker.pulse.look(worker.row.heartbeat, elapsed)
-        if timeout and still_for > timeout + _MARGIN and not worker.cause:
+        ends_already = worker.leaving is not None and worker.leaving.counted
+        if timeout and still_for > timeout + _MARGIN and not ends_already:
             self._end_frozen(worker, timeout)
 
     def _end_frozen(self, worker: WorkerHandle, timeout: float) -> None:
         log(f"{worker} gives no sign of life for {timeout + _MARGIN:g} s: ending it")
-        worker.cause = "timeout"
+        worker.leave("timeout", counted=True)
         latest = int((self._primary.reactor.clock() - timeout) * 1e9)
         late = [note for note in worker.row.running() if note.started < latest]
         before = _cpu_by_request(worker, late)
@@ -85,11 +85,9 @@ class Rounds:
         if any(worker.replaced for worker in online):
             return
         for worker in online:
-            cause = self._due(worker, now)
-            if cause:
-                worker.cause = cause
-                worker.replaced = True
-                self._primary.step()
+            why = self._due(worker, now)
+            if why:
+                worker.leave(why, counted=True, once_replaced=True)
                 return
 
     def _due(self, worker: WorkerHandle, now: float) -> str:

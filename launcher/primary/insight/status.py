@@ -37,7 +37,7 @@ def report(primary: Primary) -> dict[str, Any]:
         "active": sum(entry["active"] for entry in entries),
         "streaming": sum(entry["streaming"] for entry in entries),
         "requests": primary.requests,
-        "restarts": dict(primary.restarts),
+        "restarts": dict(primary.record.restarts),
         "error": primary.error,
         "workers": entries,
     }
@@ -53,7 +53,9 @@ def description(primary: Primary, meter: Meter) -> dict[str, Any]:
         "mark": terms.mark,
         "requests_per_second": rate,
         "worker_rates": {str(key): value for key, value in worker_rates.items()},
-        "last_exits": [asdict(primary.last_exits[slot]) for slot in sorted(primary.last_exits)],
+        "last_exits": [
+            asdict(primary.record.last_exits[slot]) for slot in sorted(primary.record.last_exits)
+        ],
     }
 
 

@@ -39,6 +39,7 @@ from launcher.ipc.messages import (
 from launcher.ipc.records import decode
 from launcher.ipc.scoreboard import ROWS, Scoreboard, create
 from launcher.primary.log import log
+from launcher.primary.processes.exits import EXTERNAL
 from launcher.primary.processes.generation import Generation, Terms
 from launcher.primary.processes.pool_process import start_pool
 from launcher.primary.processes.worker_handle import WorkerHandle
@@ -205,9 +206,9 @@ class Roster:
             time.sleep(0.001)
         os.close(self._scoreboard_fd)
 
-    def retire(self, worker: WorkerHandle, final: bool) -> None:
+    def retire(self, worker: WorkerHandle, why: str, final: bool) -> None:
         """Have a worker leave, as `WorkerHandle.retire`; it may have to be forked first."""
-        worker.retire(final)
+        worker.retire(why, final)
         if worker.pid is None:
             self.generation_of(worker).wake()
 
@@ -224,10 +225,10 @@ class Roster:
         log(f"ending by force, not finished in time: the pool of generation {generation.number}")
         generation.kill()
 
-    def discard(self, generation: Generation) -> None:
-        """End a generation and its workers now."""
+    def discard(self, generation: Generation, why: str) -> None:
+        """End a generation and its workers now; ``why`` as of `WorkerHandle.leave`."""
         for worker in list(generation.workers.values()):
-            worker.expected = True
+            worker.leave(why)
             worker.signal(signal.SIGKILL)
             worker.channel.shut()
         generation.kill()
@@ -313,7 +314,7 @@ class Roster:
 
     def _worker_lost(self, generation: Generation, worker: WorkerHandle) -> None:
         if worker.pid is None and generation.channel.hung_up():
-            worker.expected = True  # it was never forked: the end of its pool is what counts
+            worker.leave(EXTERNAL)  # it was never forked: the end of its pool is what counts
         self._worker_gone(generation, worker)
 
     def _worker_gone(self, generation: Generation, worker: WorkerHandle) -> None:

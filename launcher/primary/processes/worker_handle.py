@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from launcher.ipc.channel import Channel, ChannelClosed
 from launcher.ipc.messages import Deal, Deals, Drain, Message, Resume, Retire
@@ -23,6 +24,18 @@ _NO_SERIAL = 0
 
 _NO_PROXY = "UNKNOWN"
 """As if a proxy had said that it knows of no client behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """Why a worker leaves, or is to. Its end is no crash then."""
+
+    why: str
+    """The reason in `LastExit`: reload, restart, scale, stop, timeout, memory, recycle…"""
+    counted: bool = False
+    """Whether the worker itself is the reason; then ``restarts`` counts it as ``why``."""
+    once_replaced: bool = False
+    """Whether it serves until its replacement is ready."""
 
 
 class WorkerHandle:
@@ -49,20 +62,14 @@ class WorkerHandle:
         self.since = now
         """When it was started or, later, became ready."""
         self._was_ready = False
-        self.expected = False
-        """Whether its end is no crash: it was asked to leave, or said that it would."""
-        self.cause = ""
-        """The counter of ``restarts`` that its end belongs to; empty: crash, or none."""
-        self.replaced = False
-        """Whether it serves only until its replacement is ready."""
+        self.leaving: Leaving | None = None
+        """Set by `leave` alone; None: it is to stay."""
         self.error = ""
         """Why it ends, if it could say so: an exception."""
         self.spent = False
         """Whether it has begun as many requests as it is to."""
         self.paused = False
         """Whether it gives back what it is dealt, because of that."""
-        self.asked = ""
-        """Why it was asked to leave: reload, restart, scale, stop."""
         self.overdue: frozenset[int] = frozenset()
         """Serials of the requests that it was killed for."""
         self.pulse = Pulse()
@@ -183,15 +190,28 @@ class WorkerHandle:
         if self.paused:
             self.paused = not self.tell(Resume())
 
-    def retire(self, final: bool) -> None:
-        """Ask it to finish what it runs and leave.
+    @property
+    def replaced(self) -> bool:
+        """Whether it serves only until its replacement is ready."""
+        return self.leaving is not None and self.leaving.once_replaced
+
+    def leave(self, why: str, counted: bool = False, once_replaced: bool = False) -> None:
+        """Note why it leaves, or is to; see `Leaving`.
+
+        The first reason counts, but one that is the worker's own comes before all others.
+        """
+        if self.leaving is None or counted:
+            self.leaving = Leaving(why, counted, once_replaced)
+
+    def retire(self, why: str, final: bool) -> None:
+        """Ask it to finish what it runs and leave; ``why`` as of `leave`.
 
         A process that was stopped (SIGSTOP) could not: it is continued, as systemd does
         with what it stops (systemd.kill(5)).
         """
         if self.state in (WorkerState.LAUNCHING, WorkerState.ONLINE):
             self.state = advance(self.state, WorkerState.RETIRING)
-        self.expected = True
+        self.leave(why)
         self._unheard.append(Retire(final))
         self.repeat()
         self.signal(signal.SIGCONT)

@@ -54,7 +54,7 @@ class Rescuer:
                 again.append((connection, self._clock() - note.started * 1e-9))
             else:
                 self._carry_out(connection, verdict, overdue)
-        if worker.expected or worker.cause:
+        if worker.leaving:
             self._inquest.absolve(worker, [connection for connection, _ in again])
         else:
             self._inquest.open(worker, again, len(notes))

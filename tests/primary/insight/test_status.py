@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from launcher.config.settings import Settings
+from launcher.primary.cluster.record import Record
 from launcher.primary.insight.status import report
 from tests.fakes import FakeReactor, FakeWorker
 
@@ -34,7 +35,7 @@ def primary_of(reactor: FakeReactor, workers: list[FakeWorker], empty: list[int]
         wanted=2,
         traffic=Traffic(),
         requests=0,
-        restarts={},
+        record=Record(),
         error=None,
     )
 

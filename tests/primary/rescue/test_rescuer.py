@@ -21,8 +21,7 @@ class Worker:
 
     held = 0
     overdue: frozenset[int] = frozenset()
-    expected = False
-    cause = ""
+    leaving = None
 
     def __init__(self, running: list[Note]) -> None:
         self.row = SimpleNamespace(running=lambda: running)

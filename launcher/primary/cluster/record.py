@@ -1,0 +1,62 @@
+"""What has happened to a cluster, for people to see: counters, last exits, and its trouble."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+from launcher.primary.processes.exits import EXTERNAL, LastExit, code_and_signal
+from launcher.primary.processes.worker_handle import WorkerHandle
+
+
+class Trouble(NamedTuple):
+    """Why not all is well."""
+
+    reason: str
+    """One line."""
+    detail: str = ""
+    """Lines such as a traceback."""
+
+
+class Record:
+    """Counts what happens, and remembers the last of it."""
+
+    def __init__(self) -> None:
+        self.restarts = {"crash": 0, "timeout": 0, "memory": 0, "recycle": 0, "reload": 0}
+        self.requests_of_the_gone = 0
+        """Requests answered by workers that are dead."""
+        self.last_exits: dict[int, LastExit] = {}
+        """By slot."""
+        self.trouble: Trouble | None = None
+        """The last thing that went wrong, until all workers have stood up after it."""
+
+    @property
+    def reason(self) -> str:
+        """The trouble in one line; empty: there is none."""
+        return self.trouble.reason if self.trouble else ""
+
+    def gone(self, worker: WorkerHandle) -> None:
+        """A worker is dead; how it ended is not known yet."""
+        self.requests_of_the_gone += worker.requests
+        self.exited(worker, None)
+        if worker.leaving and worker.leaving.counted:
+            self.restarts[worker.leaving.why] += 1
+
+    def exited(self, worker: WorkerHandle, status: int | None) -> None:
+        """A dead worker ended with this ``status`` (as from wait(2)); None: not known."""
+        code, killed_by = (None, None) if status is None else code_and_signal(status)
+        self.last_exits[worker.slot] = LastExit(
+            slot=worker.slot,
+            id=worker.id,
+            pid=worker.pid,
+            generation=worker.generation,
+            code=code,
+            signal=killed_by,
+            reason=worker.leaving.why if worker.leaving else EXTERNAL,
+            when=time.time(),
+        )
+
+    def reset(self) -> None:
+        """Count restarts and requests from zero again."""
+        self.restarts = dict.fromkeys(self.restarts, 0)
+        self.requests_of_the_gone = 0
