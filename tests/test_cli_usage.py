@@ -137,29 +137,36 @@ def status_of(name: str, **changes: Any) -> dict[str, Any]:
 # Help and version
 
 
+EVERYWHERE = [[], *([name] for name in COMMANDS)]
+
+
 @pytest.mark.parametrize("flag", ["-h", "--help"])
-@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS), ["ls"], ["status"]])
 def test_help_is_everywhere_with_an_example(
-    command: list[str],
     flag: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    subtests: pytest.Subtests,
 ) -> None:
     monkeypatch.setenv("LAUNCHER_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("COLUMNS", raising=False)
-    assert main([*command, flag]) == 0
-    out, err = capsys.readouterr()
-    assert err == ""
-    assert "python -m launcher" in out.partition("\n")[2]
-    assert max(map(len, out.splitlines())) <= 80
+    for command in [*EVERYWHERE, ["ls"], ["status"]]:
+        with subtests.test(" ".join(command)):
+            assert main([*command, flag]) == 0
+            out, err = capsys.readouterr()
+            assert err == ""
+            assert "python -m launcher" in out.partition("\n")[2]
+            assert max(map(len, out.splitlines())) <= 80
     assert not (tmp_path / "home").exists()
 
 
-@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
-def test_the_version_is_everywhere(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*command, "--version"]) == 0
-    assert capsys.readouterr() == (f"launcher {__version__}\n", "")
+def test_the_version_is_everywhere(
+    capsys: pytest.CaptureFixture[str], subtests: pytest.Subtests
+) -> None:
+    for command in EVERYWHERE:
+        with subtests.test(" ".join(command)):
+            assert main([*command, "--version"]) == 0
+            assert capsys.readouterr() == (f"launcher {__version__}\n", "")
 
 
 def test_help_and_version_of_the_program(shell: Shell) -> None:

@@ -238,16 +238,18 @@ FIELDS: list[Callable[[Row], object]] = [
 ]
 
 
-@pytest.mark.parametrize("write", FIELDS)
 @pytest.mark.parametrize("index", [0, 1, ROWS - 1])
 def test_a_row_is_its_workers_alone(
-    board: Scoreboard, index: int, write: Callable[[Row], object]
+    board: Scoreboard, index: int, subtests: pytest.Subtests
 ) -> None:
-    write(board.row(index))
-    for other in {0, 1, 2, ROWS - 2, ROWS - 1} - {index}:
-        row = board.row(other)
-        assert (row.taken, row.heartbeat, row.connections) == (0, 0, 0)
-        assert (row.busy(), row.requests(), row.running()) == (0, 0, [])
+    for number, write in enumerate(FIELDS):
+        board.row(index).clear()
+        write(board.row(index))
+        for other in {0, 1, 2, ROWS - 2, ROWS - 1} - {index}:
+            row = board.row(other)
+            with subtests.test(f"field {number}, row {other}"):
+                assert (row.taken, row.heartbeat, row.connections) == (0, 0, 0)
+                assert (row.busy(), row.requests(), row.running()) == (0, 0, [])
 
 
 def test_a_row_is_cleared_for_the_next_worker_and_no_other_is(board: Scoreboard) -> None:

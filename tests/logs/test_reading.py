@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from struct import iter_unpack
 
 import pytest
@@ -129,18 +131,21 @@ def test_without_the_file_of_times_there_is_that_of_the_file(
     assert reader.last(folder.fd, 5) == [Line(500.0, "0", "one")]
 
 
-@pytest.mark.parametrize("cut", range(1, 33))
-def test_a_file_of_times_that_a_death_has_cut(folder: Folder, cut: int) -> None:
-    log = folder.log()
-    log.append(b"one\n")
-    times = folder.path / ".0.times"
-    os.truncate(times, max(0, times.stat().st_size - cut))
-    log.append(b"two\n")
-    folder.log().append(b"three\n")
-    assert times.stat().st_size % 32 == 0
-    reader = LogReader()
-    assert texts(reader.last(folder.fd, 3)) == ["one", "two", "three"]
-    reader.close()
+def test_a_file_of_times_that_a_death_has_cut(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for cut in range(1, 33):
+        with (
+            subtests.test(f"{cut} bytes"),
+            closing(Folder(tmp_path / f"{cut}")) as folder,
+            closing(LogReader()) as reader,
+        ):
+            log = folder.log()
+            log.append(b"one\n")
+            times = folder.path / ".0.times"
+            os.truncate(times, max(0, times.stat().st_size - cut))
+            log.append(b"two\n")
+            folder.log().append(b"three\n")
+            assert times.stat().st_size % 32 == 0
+            assert texts(reader.last(folder.fd, 3)) == ["one", "two", "three"]
 
 
 def test_marks_do_not_pile_up(folder: Folder) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Any
 
 import pytest
@@ -184,21 +185,27 @@ def test_without_requests_there_is_no_peak() -> None:
     assert " requests/s ▁▁  at most 0" in drawn(view, 160, 50)
 
 
-@pytest.mark.parametrize("width", [1, 2, 7, 20, 39, 40, 79, 80, 81, 119, 120, 160, 300])
-@pytest.mark.parametrize("height", [1, 2, 3, 5, 6, 7, 10, 24, 29, 30, 50, 120])
-def test_it_fits_every_terminal(width: int, height: int) -> None:
+WIDTHS = [1, 2, 7, 20, 39, 40, 79, 80, 81, 119, 120, 160, 300]
+HEIGHTS = [1, 2, 3, 5, 6, 7, 10, 24, 29, 30, 50, 120]
+
+
+def test_it_fits_every_terminal(subtests: pytest.Subtests) -> None:
     running = tuple(request(age, f"GET /{age}") for age in range(40))
     many = [cluster(f"c{index}", 9, running, error="wrong " * 40) for index in range(30)]
     lines = [Line(1.0, str(index % 9), f"line {index}\t日本語" * 9) for index in range(99)]
-    for view in (
-        View(),
-        FULL,
-        View([*many, silent("s" * 64)], 17, lines, message="m" * 400, rates=[1.0] * 300),
-    ):
-        picture = frame(view, width, height)
-        assert len(picture) == height
-        assert max(cell_len(line.plain) for line in picture) <= width
-        assert not any("\n" in line.plain for line in picture)
+    views = {
+        "empty": View(),
+        "ordinary": FULL,
+        "too much": View(
+            [*many, silent("s" * 64)], 17, lines, message="m" * 400, rates=[1.0] * 300
+        ),
+    }
+    for name, width, height in itertools.product(views, WIDTHS, HEIGHTS):
+        with subtests.test(f"{name}, {width} x {height}"):
+            picture = frame(views[name], width, height)
+            assert len(picture) == height
+            assert max(cell_len(line.plain) for line in picture) <= width
+            assert not any("\n" in line.plain for line in picture)
 
 
 @pytest.mark.parametrize("height", [4, 6, 10, 24])

@@ -101,10 +101,14 @@ def test_the_document_says_of_each_hook_when_it_runs() -> None:
     assert set(re.findall(r"`(\w+)\([\w, ]+\)`", text)) == hooks
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_none_is_silent(folder: Path, name: str) -> None:
+def test_none_is_silent(folder: Path, subtests: pytest.Subtests) -> None:
     """Set to something else, it is set, or refused by name, or named."""
-    path = folder / "settings.py"
+    for name in NAMES:
+        with subtests.test(name):
+            is_not_silent(folder / "settings.py", name)
+
+
+def is_not_silent(path: Path, name: str) -> None:
     path.write_text(f"import tests.pool.test_gunicorn_config as t\n{name} = t.sample({name!r})\n")
     cfg, default = Config(), Config().settings[name].get()
     if name in REFUSED:
