@@ -17,8 +17,8 @@ from typing import Any
 from launcher.config.settings import Settings
 from launcher.control.protocol import encode, ok, parse_request
 from launcher.state.home import Home
+from tests.cli.test_usage import status_of
 from tests.cli.tools import Console
-from tests.test_cli_usage import status_of
 
 
 @contextmanager

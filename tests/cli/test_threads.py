@@ -13,8 +13,8 @@ from launcher.cli.asking.facts import CLUSTER, WORKER, Facts
 from launcher.cli.commands.describe import _lines
 from launcher.cli.threads import busy, waits
 from launcher.config.settings import Settings
+from tests.cli.test_usage import Shell, status_of
 from tests.cli.tools import Console
-from tests.test_cli_usage import Shell, status_of
 
 NEW = ("waiting", "active", "streaming")
 NEW_OF_WORKERS = ("streaming", "threads", "threads_max")

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.cli.monit.tools import Screen
 from tests.cli.tools import Console
-from tests.monit.tools import Screen
 from tests.support import alive, eventually
 
 START = ("start", "web:app", "-p", "0", "-w", "1", "-n")

@@ -30,7 +30,7 @@ from launcher.control.protocol import (
 from launcher.errors import LauncherError, UsageError
 from launcher.state.home import Home
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 VERBS: dict[str, dict[str, type]] = {
     "status": {},
     "scale": {"wanted": int},

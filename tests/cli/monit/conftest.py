@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.monit.tools import Screen
 from tests.cli.tools import Console
-from tests.monit.tools import Screen
 
 APP = """
 import os, time

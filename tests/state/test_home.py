@@ -22,7 +22,7 @@ from launcher.state.cluster_folder import ClusterFolder
 from launcher.state.home import Home, require_name
 from launcher.state.process_id import ProcessId
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 
 HOLDER = """
 import sys

@@ -24,7 +24,7 @@ from launcher.errors import LauncherError
 from launcher.state.home import Entry, Home
 from tests.support import alive, eventually
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 
 PRIMARY = """
 import os, signal, sys
