@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -196,6 +197,20 @@ def test_files_are_short_and_folders_are_small() -> None:
 
 def test_every_folder_says_what_it_is_for() -> None:
     assert LAUNCHER.without_charter() == []
+
+
+def test_the_paths_and_modules_that_comments_name_are_there() -> None:
+    places = (ROOT, ROOT / "launcher")
+    missing = []
+    for name, path in LAUNCHER.modules.items():
+        text = path.read_text()
+        for named in re.findall(r"`((?:\w+/)+\w+\.py)`", text):
+            if not any((place / named).exists() for place in places):
+                missing.append((name, named))
+        for named in re.findall(r"`(launcher(?:\.\w+)+)`", text):
+            if not {named, named.rpartition(".")[0]} & LAUNCHER.modules.keys():
+                missing.append((name, named))
+    assert missing == []
 
 
 def test_the_app_knows_nothing_of_the_launcher_but_current_worker() -> None:

@@ -1,6 +1,6 @@
 """``python -m launcher.primary.background PLAN REPORT``: a primary without a terminal.
 
-Started by ``cli/spawn.py`` only; the arguments are inherited descriptors: a
+Started by ``cli/starting/spawn.py`` only; the arguments are inherited descriptors: a
 file that says what to start, and a pipe for one reply of the control protocol.
 """
 

@@ -1,7 +1,7 @@
 """Sends responses whatever their size, and keeps only so much of what clients do not read.
 
 What a client does not take at once is kept for the event loop, which needs no
-thread for it. Where that is more than ``policy/unread.py`` has room for, the
+thread for it. Where that is more than ``policy/serving/unread.py`` has room for, the
 thread stays and sends as the client reads: an app that streams waits with it,
 and one large piece goes out as many small ones. A thread that stays also looks
 after the other readers, because all threads may be staying; and where there is

@@ -13,7 +13,7 @@ _MOST_AT_ONCE = 256 * 1024
 
 
 class Reader(Protocol):
-    """What the app reads a body from, while that comes (``connection/body_reader.py``)."""
+    """What the app reads a body from, while that comes (``worker/connection/body_reader.py``)."""
 
     failure: Exception | None
     """What was wrong with the body."""
