@@ -7,16 +7,19 @@ in the lead (`launcher.worker.threads.leadership`).
 
 What counts is the *waiting*: wall time less the thread's CPU time and its time on
 the run queue. A thread that waits for the interpreter looks as if its request
-waited, so only two kinds of figures prove something: a short one, whoever ran
+waited, so only two kinds of figures prove something: a short one, whatever ran
 beside it, and a long one of a request that was run in the lead, or while the
-interpreter was mostly unused. Therefore a route
-whose requests are handed over is tried in the lead again: after `_FIRST_TRIAL`
-requests, then after twice as many, up to `_LAST_TRIAL`; a trial goes on for up to
-`_STREAK` requests, until those that were handed over before have come home and
-are no longer in the way.
+interpreter was mostly unused. Therefore requests that are handed over are tried in the
+lead again: after `_FIRST_TRIAL` of them, then after twice as many, up to `_LAST_TRIAL`.
+A trial is for all paths that begin alike (a *kind*) at once: each of a thousand keys is
+asked for too seldom to be tried alone, and one request in the lead among many that are not
+shows how busy the machine is with the others. It takes `_STREAK` requests, or the first
+`_LOST` if they are all held up.
 
-The average is over requests and of at most `CLIP` each, because more than that
-does not happen: the watcher takes the lead away from a leader that waits so long.
+The averages are over requests and of at most `CLIP` each, because more than that is not
+lost: the watcher takes the lead away from a leader that waits so long. So one long wait is no
+reason to hand over the next hundred: the first request of each thread often connects to
+something first.
 """
 
 from __future__ import annotations
@@ -30,15 +33,22 @@ WORTH = 200_000
 CLIP = 500_000
 """Nanoseconds of one request's waiting that count."""
 
-_BACK = 0.75
-"""Part of `WORTH` below which the average falls before requests are run in the lead again."""
+_CLEARLY = 1.25
+"""Times `WORTH` above which the average is before requests are handed over; below `WORTH` they
+are run in the lead again."""
 
-_WEIGHT = 1 / 8
+_MOST_KNOWN = 8
+_WEIGHT = 1 / _MOST_KNOWN
 _FORGETTING = [(1 - _WEIGHT) ** quick for quick in range(64)]
 """What is left of an average after so many requests that did not wait."""
 
-_FIRST_TRIAL, _LAST_TRIAL = 16, 512
+_ENOUGH = 4
+"""Requests that tell how long those of a path wait; with fewer, its kind has a say."""
+
+_FIRST_TRIAL, _LAST_TRIAL = 16, 1024
 _STREAK = 8
+_LOST = 2
+
 _EVERY = 64
 """Of the requests that are handed over one in so many is measured."""
 
@@ -60,44 +70,90 @@ HAND_OVER, MEASURE, CAREFUL = 1, 2, 4
 long it waits; look whether there is room (it may be a stream, or never has ended yet)."""
 
 
+class Trial:
+    """When requests of one kind are run in the lead although they are expected to wait."""
+
+    __slots__ = ("_held_up", "_pause", "_samples", "news", "number", "on", "until")
+
+    def __init__(self) -> None:
+        self.on = False
+        self.number = 0
+        """Of the trial that is on, or was the last."""
+        self.news = 0
+        """How often one has ended, or what is expected of one of its routes has changed."""
+        self.until = self._pause = _FIRST_TRIAL
+        """Requests that are handed over before the next trial begins."""
+        self._samples = self._held_up = 0
+
+    def passed(self) -> None:
+        """A request was handed over."""
+        self.until -= 1
+        if self.until <= 0 and not self.on:
+            self._samples = self._held_up = 0
+            self.number += 1
+            self.on = True
+
+    def saw(self, waited: int) -> None:
+        """A request has ended that was run in the lead."""
+        if not self.on:
+            return
+        self._samples += 1
+        self._held_up += waited >= CLIP
+        if self._samples >= _STREAK or self._samples == self._held_up == _LOST:
+            self._pause = min(2 * self._pause, _LAST_TRIAL)
+            self.until = self._pause
+            self.on = False
+            self.news += 1
+
+    def won(self) -> None:
+        """Requests that were expected to wait are no more: should they be again, try soon."""
+        self.until = self._pause = _FIRST_TRIAL
+
+
 class Route:
     """The requests of one method and path, or of several paths that begin alike.
 
     ``plan`` says what to do with the next request, 0: run it in the lead and think no
-    more of it. After it `quick` is counted up where it was short and ``plan`` is 0, else
-    `ended` is told.
+    more of it; one that has `HAND_OVER` is asked for by `next_plan`. After the request `quick`
+    is counted up where it was short and the plan was 0, else `ended` is told.
     """
 
     __slots__ = (
         "_above",
         "_armed",
         "_between",
+        "_heard",
+        "_known",
         "_mean",
         "_passed",
-        "_pause",
         "_seen",
         "_short",
-        "_streak",
-        "_until_trial",
+        "_tried",
         "plan",
         "quick",
         "streams",
+        "trial",
         "waits",
     )
 
-    def __init__(self, above: Route | None = None) -> None:
+    def __init__(self, above: Route | None = None, trial: Trial | None = None) -> None:
+        """``above``: of those that begin alike. ``trial``: of its kind; None: it is one."""
         self._above = above
-        """The route of those that begin alike; learns from the first request of this one."""
-        self._mean: float = above._mean if above else 0.0
+        self.trial = trial or Trial()
+        """Shared by all of its kind."""
+        self._mean = 0.0
+        self._known = 0
+        """How many requests tell the average; no more are counted than `_WEIGHT` lets it tell."""
+        self._tried = 0
+        """The trial that was last heard of."""
         self.waits: bool = above.waits if above else False
         """Whether a request is expected to wait."""
+        self._heard = self.trial.news
         self.streams: bool = above.streams if above else False
         """Whether a request has streamed, and the next one is expected to."""
         self.quick = 0
         """Requests that did not wait since the average was last looked at."""
         self._seen = False
-        self._until_trial = self._pause = _FIRST_TRIAL
-        self._streak = 0
         self._passed = self._between = 0
         """Slow requests that may pass before one is measured: those that are left, and all."""
         self._armed = False
@@ -107,6 +163,15 @@ class Route:
         self.plan = 0
         self._plan_next()
 
+    def next_plan(self) -> int:
+        """As ``plan``, of a route whose requests are expected to wait."""
+        if self._heard != self.trial.news:
+            self._judge()
+            self._plan_next()
+        if self.trial.on and self.plan & HAND_OVER:
+            return self.plan & ~HAND_OVER | MEASURE
+        return self.plan
+
     def ended(self, took: int, waited: int | None, in_lead: bool, sure: bool = False) -> None:
         """A request has ended.
 
@@ -114,52 +179,40 @@ class Route:
         None where that was not measured. ``in_lead``: nothing was handed over for it.
         ``sure``: it has not waited for the interpreter.
         """
-        if not self._seen and self._above is not None:
-            self._above.ended(took, waited, in_lead, sure)
-        self._seen = True
-        if self.streams and took < STREAM:
-            self._short += 1
-            self.streams = self._short < _SHORT
+        self._look_for_streams(took)
         if waited is None and took <= WORTH:
             waited = 0  # it can have waited no longer than it took
         if waited is None:
             self._passed -= 1
             self._armed = self._passed <= 0
         elif waited <= WORTH:
-            self._learn(waited)
+            self._learn(waited, in_lead)
             self._armed = False
             if took > WORTH:
                 self._passed = self._between = min(2 * self._between + 2, _MOST_PASSED)
         elif in_lead or sure:
-            self._learn(waited)
+            self._learn(waited, in_lead)
             self._armed = True
             self._between = 0
-        self._count_down(in_lead)
+        self._seen = True
+        if self.waits and not in_lead:
+            self.trial.passed()
         self._plan_next()
 
     def handed_over(self) -> None:
         """As `ended`, for one that was handed over, was not measured, and took its time.
 
-        Nothing is learned of it. It is the usual case of an app that waits, so it is short.
+        It is taken to have waited, as expected. It is the usual case of an app that waits.
         """
-        self._until_trial -= 1
-        if self._until_trial % _EVERY == 0 or self._until_trial <= 0:
-            if self._until_trial <= 0:
-                self._streak = _STREAK
+        self._mean += (CLIP - self._mean) * _WEIGHT
+        self.trial.passed()
+        if self.trial.until % _EVERY == 0:
             self._plan_next()
 
     def held_up(self) -> None:
-        """A request of it made the leader wait for `CLIP`: the next ones are expected to as well.
-
-        At once, not on average: with many of its kind on their way, each would hold up a leader.
-        """
-        if self._streak:
-            self._end_trial()
-        self._mean = max(self._mean, float(CLIP))
-        self.waits = True
+        """A request of it made the leader wait for `CLIP`."""
+        self._learn(CLIP, True)
         self._plan_next()
-        if self._above is not None and not self._seen:
-            self._above.held_up()
 
     def streamed(self) -> None:
         """A request of it has turned out to be a stream."""
@@ -169,41 +222,56 @@ class Route:
             self._above.streams = True
         self._plan_next()
 
-    def _learn(self, waited: int) -> None:
-        self._mean *= _FORGETTING[min(self.quick, len(_FORGETTING) - 1)]
+    def _look_for_streams(self, took: int) -> None:
+        if self.streams and took < STREAM:
+            self._short += 1
+            self.streams = self._short < _SHORT
+
+    def _learn(self, waited: int, in_lead: bool) -> None:
+        if in_lead:
+            self.trial.saw(waited)
+        self._add(waited, self.quick)
         self.quick = 0
-        self._mean += (min(waited, CLIP) - self._mean) * _WEIGHT
-        if self._mean > WORTH:
-            self.waits = True
-        elif self._mean < _BACK * WORTH:
+
+    def _add(self, waited: int, quick: int) -> None:
+        """One request that waited so long comes to the average, after ``quick`` that did not."""
+        above = self._above
+        if above is not None and (above._above is not None or not self._known):
+            above._add(waited, quick)  # all requests of a kind; of a kind the first of each trial
+        if self.waits and self._tried != self.trial.number:
+            self._known = 0  # what was known is what is on trial
+        self._tried = self.trial.number
+        self._mean *= _FORGETTING[min(quick, len(_FORGETTING) - 1)]
+        self._known = min(self._known + quick + 1, _MOST_KNOWN)
+        self._mean += (min(waited, CLIP) - self._mean) / self._known
+        self._judge()
+
+    def _expected(self) -> float:
+        """Nanoseconds that the next request waits; the fewer are known, the more as its like."""
+        above = self._above
+        if above is None:
+            return self._mean
+        if self._known >= _ENOUGH or not above._known:
+            return self._mean
+        own = self._known / (self._known + above._known / 2)
+        return own * self._mean + (1 - own) * above._expected()
+
+    def _judge(self) -> None:
+        self._heard = self.trial.news
+        expected = self._expected()
+        if self.waits and expected < WORTH and not self.trial.on:
             self.waits = False
-            self._streak = 0
-            self._until_trial = self._pause = _FIRST_TRIAL
-
-    def _count_down(self, in_lead: bool) -> None:
-        """Towards the next trial in the lead, or through one that is under way."""
-        if not self.waits:
-            return
-        if self._streak:
-            self._streak -= in_lead
-            if not self._streak:
-                self._end_trial()
+            self.trial.won()
+        elif not self.waits and expected > _CLEARLY * WORTH:
+            self.waits = True
         else:
-            self._until_trial -= 1
-            if self._until_trial <= 0:
-                self._streak = _STREAK
-
-    def _end_trial(self) -> None:
-        self._streak = 0
-        self._pause = min(2 * self._pause, _LAST_TRIAL)
-        self._until_trial = self._pause
+            return
+        self.trial.news = self._heard = self._heard + 1
 
     def _plan_next(self) -> None:
         if not self.waits:
             plan = MEASURE if self._armed or not self._seen else 0
-        elif self._streak:
-            plan = MEASURE
-        elif self._until_trial % _EVERY == 0:
+        elif self.trial.until % _EVERY == 0:
             plan = HAND_OVER | MEASURE
         else:
             plan = HAND_OVER
@@ -237,5 +305,5 @@ class Forecast:
         above, count = found
         if count() < 0:
             return above
-        route = self._routes[method, path] = Route(above)
+        route = self._routes[method, path] = Route(above, above.trial)
         return route

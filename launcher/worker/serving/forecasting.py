@@ -46,8 +46,9 @@ class Forecasting:
         """As `Forecast.route`."""
         return self.forecast.route(method, path)
 
-    def prepare(self, plan: int, seat: Seat) -> Conduct:
-        """Do what `Route.plan` says before a request."""
+    def prepare(self, route: Route, seat: Seat) -> Conduct:
+        """Do what `Route.next_plan` says before a request."""
+        plan = route.next_plan()
         in_lead = self._lead.leads(seat)
         if plan & HAND_OVER and in_lead:
             self._lead.give_up(seat.term)
@@ -60,13 +61,13 @@ class Forecasting:
 
     def learn(self, route: Route, seat: Seat, took: int, conduct: Conduct) -> None:
         """A request has ended; it ``took`` so many nanoseconds."""
-        in_lead, measured = conduct
-        in_lead = in_lead and self._lead.leads(seat)  # the watcher may have taken it away
-        if measured and took > WORTH:
+        leads = conduct.in_lead and self._lead.leads(seat)
+        if conduct.measured and took > WORTH:
             waited, sure = seat.waited(took, WORTH)
-            route.ended(took, waited, in_lead, sure)
+            # Where the watcher has taken the lead away it has told what is to be learned.
+            route.ended(took, waited, leads, sure and leads == conduct.in_lead)
         else:
-            route.ended(took, None, in_lead)
+            route.ended(took, None, leads)
 
     # What the watcher and the main thread tell and ask
 

@@ -98,7 +98,7 @@ class Running:
         if self.outbox:
             self.send_held(pad)  # this one may take its time
         seat = self._seats[pad.thread]
-        conduct = self.forecasting.prepare(route.plan, seat)
+        conduct = self.forecasting.prepare(route, seat)
         size = 0 if pulled else arrived.size
         safe = not pulled and is_safe(arrived)
         seat.running = Job(conn, size, request)
@@ -161,7 +161,7 @@ class Running:
         if not hold and outbox:
             self.send_held(pad)  # this one may take its time
         if plan:
-            conduct = self.forecasting.prepare(plan, seat)
+            conduct = self.forecasting.prepare(route, seat)
         now = time.monotonic_ns()
         seat.running = Job(conn, size, head)
         pad.begin(conn.serial, head.safe, now, conn.written, conn.consumed, size, data)
@@ -171,7 +171,7 @@ class Running:
                 self._consume(conn, size)
         finally:
             took = time.monotonic_ns() - now
-            if plan == HAND_OVER and took > WORTH:
+            if plan == HAND_OVER and took > WORTH and not conduct.measured:
                 route.handed_over()
             elif plan or took > WORTH:
                 self.forecasting.learn(route, seat, took, conduct)
