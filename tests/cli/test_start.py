@@ -15,7 +15,7 @@ import pytest
 from launcher.config.settings import Settings
 from launcher.state.home import Home
 from tests.cli.tools import Console, ask
-from tests.support import alive, eventually
+from tests.support import alive, eventually, sized
 
 PORT = ("-p", "0")
 
@@ -241,7 +241,7 @@ def lost(out: str, err: str, status: int) -> bool:
 
 
 def test_of_racing_starts_exactly_one_wins(console: Console) -> None:
-    for _ in range(20):
+    for _ in range(sized(8, 20)):
         ended = race(console, 5)
         ((winner, (out, err, status)),) = [
             (number, each) for number, each in enumerate(ended) if not lost(*each)

@@ -27,9 +27,9 @@ from tests.faults.tools import (
 )
 from tests.faults.wire import Wire, get, worker_of
 from tests.load import Books, Load
-from tests.support import Cluster, StartCluster, alive, eventually, pool_of
+from tests.support import Cluster, StartCluster, alive, eventually, pool_of, sized
 
-KILLS = 20
+KILLS = sized(8, 20)
 
 AT_ONCE = "/echo/{token}"
 """So many requests a second that kills hit every step between two of them."""
@@ -51,7 +51,7 @@ def cluster(start_cluster: StartCluster, counts: Path) -> Cluster:
     return cluster.ready()
 
 
-def kill_twenty(cluster: Cluster, load: Load) -> Books:
+def kill_many(cluster: Cluster, load: Load) -> Books:
     chance = random.Random(KILLS)
     killed = set()
     for _ in range(KILLS):
@@ -68,14 +68,14 @@ def kill_twenty(cluster: Cluster, load: Load) -> Books:
 @pytest.mark.parametrize("path", [AT_ONCE, BUSY])
 def test_no_get_is_lost_on_64_keep_alive_connections(cluster: Cluster, path: str) -> None:
     with Load(cluster.address, keep_alive=64, path=path) as load:
-        books = kill_twenty(cluster, load)
+        books = kill_many(cluster, load)
     assert_nothing_lost(books)
 
 
 @pytest.mark.parametrize("path", [AT_ONCE, BUSY])
 def test_no_get_is_lost_with_a_connection_per_request(cluster: Cluster, path: str) -> None:
     with Load(cluster.address, one_shot=32, path=path) as load:
-        books = kill_twenty(cluster, load)
+        books = kill_many(cluster, load)
     assert_nothing_lost(books)
 
 
@@ -94,7 +94,7 @@ def test_posts_never_run_twice_and_only_running_ones_get_502(
     accept = frozenset({200, 502})
     address = cluster.address
     with Load(address, keep_alive=48, one_shot=16, post_every=2, accept=accept, path=path) as load:
-        books = kill_twenty(cluster, load)
+        books = kill_many(cluster, load)
     assert_only_running_posts_refused(books)
     assert_no_post_doubled(books, counts)
     assert path == AT_ONCE or books.refused, "kills did hit running POSTs"
@@ -110,7 +110,7 @@ def test_on_a_unix_socket_posts_never_run_twice(
     accept = frozenset({200, 502})
     cluster.ready()
     with Load(path, keep_alive=32, one_shot=8, post_every=2, accept=accept, path=BUSY) as load:
-        books = kill_twenty(cluster, load)
+        books = kill_many(cluster, load)
     assert_no_post_doubled(books, counts)
     assert {*books.refused.values()} <= {502}
     assert 0 < len(books.refused) + len(books.failures) <= KILLS * THREADS

@@ -12,11 +12,12 @@ from launcher.state.home import Home
 from tests.cluster.tools import resident_bytes
 from tests.faults.tools import name_of, settled_descriptors, threads
 from tests.faults.wire import Wire, get
-from tests.support import Cluster, StartCluster, children, eventually
+from tests.support import Cluster, StartCluster, children, eventually, sized
 
-RELOADS = 100
-SCALINGS = 100
-CALLS = 1_000
+RELOADS = sized(24, 100)
+"""And as many scalings: an even number, so that there are two workers in the end."""
+CALLS = sized(240, 1_000)
+REFUSALS = sized(30, 100)
 
 
 @dataclass
@@ -63,7 +64,7 @@ def cluster(start_cluster: StartCluster) -> Cluster:
     return cluster
 
 
-def test_a_hundred_reloads_and_scalings_and_a_thousand_calls(cluster: Cluster) -> None:
+def test_many_reloads_and_scalings_and_calls(cluster: Cluster) -> None:
     before = belongings(cluster)
     name = name_of(cluster)
     with Home.open(cluster.environment) as home, Wire(cluster.address) as kept:
@@ -83,7 +84,7 @@ def test_what_is_refused_or_broken_off_leaves_nothing(cluster: Cluster) -> None:
     before = belongings(cluster)
     name, address = name_of(cluster), cluster.address
     with Home.open(cluster.environment) as home:
-        for _ in range(100):
+        for _ in range(REFUSALS):
             with pytest.raises(LauncherError):
                 call(home, name, "scale", {"to": "2"}, timeout=10)
             with pytest.raises(LauncherError):

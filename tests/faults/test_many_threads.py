@@ -24,11 +24,11 @@ from tests.faults.tools import (
 )
 from tests.faults.wire import Wire, get
 from tests.load import Books, Load
-from tests.support import Cluster, StartCluster, eventually
+from tests.support import Cluster, StartCluster, eventually, sized
 
 THREADS = 32
 
-KILLS = 10
+KILLS = sized(5, 10)
 
 SHORT, LONG = "/echo/{token}?sleep=0.05", "/echo/{token}?sleep=0.5"
 

@@ -34,9 +34,9 @@ from tests.faults.tools import (
 )
 from tests.faults.wire import Wire, get
 from tests.load import Load
-from tests.support import Cluster, StartCluster, alive, children, eventually, pool_of
+from tests.support import Cluster, StartCluster, alive, children, eventually, pool_of, sized
 
-SECONDS = float(os.environ.get("FAULT_SECONDS", "20"))
+SECONDS = float(os.environ.get("FAULT_SECONDS") or sized(6, 60))
 
 OWN_SESSION = (
     sys.executable,

@@ -20,10 +20,10 @@ from tests.faults.tools import (
 )
 from tests.faults.wire import Wire, get, worker_of
 from tests.load import Load
-from tests.support import Cluster, StartCluster, children, eventually, online
+from tests.support import Cluster, StartCluster, children, eventually, online, sized
 
-TIMES = 20
-LEAST_REQUESTS = 20_000
+TIMES = sized(8, 20)
+LEAST_REQUESTS = sized(5_000, 20_000)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def mixed_load(cluster: Cluster) -> Load:
     return Load(cluster.address, keep_alive=64, one_shot=16, post_every=3)
 
 
-def test_twenty_reloads_lose_nothing(cluster: Cluster, counts: Path) -> None:
+def test_many_reloads_lose_nothing(cluster: Cluster, counts: Path) -> None:
     with mixed_load(cluster) as load, Wire(cluster.address) as kept:
         served_by = [worker_of(kept.ask())]
         for _ in range(TIMES):
@@ -82,7 +82,7 @@ def test_reloads_lose_nothing_while_every_thread_is_busy(cluster: Cluster, count
     assert_no_post_doubled(books, counts)
 
 
-def test_twenty_scalings_lose_nothing(cluster: Cluster, counts: Path) -> None:
+def test_many_scalings_lose_nothing(cluster: Cluster, counts: Path) -> None:
     with mixed_load(cluster) as load:
         for _ in range(TIMES):
             for to in ("4", "1", "2"):

@@ -50,8 +50,17 @@ def stacks(cluster: Cluster, function: str) -> int:
     return len(re.findall(rf"in {function}$", cluster.log, re.M))
 
 
-@pytest.mark.parametrize("path", [QUICK, BUSY])
-@pytest.mark.parametrize("how", ["sleep", "lock", "loop"])
+@pytest.mark.parametrize(
+    ("how", "path"),
+    [
+        ("sleep", QUICK),
+        pytest.param("sleep", BUSY, marks=pytest.mark.long),
+        pytest.param("lock", QUICK, marks=pytest.mark.long),
+        ("lock", BUSY),
+        pytest.param("loop", QUICK, marks=pytest.mark.long),
+        ("loop", BUSY),
+    ],
+)
 def test_a_request_that_hangs_gets_504_alone(cluster: Cluster, how: str, path: str) -> None:
     before = {*pids(cluster).values()}
     with Load(cluster.address, keep_alive=12, one_shot=4, path=path) as load:
@@ -76,8 +85,15 @@ def assert_replaced_one(cluster: Cluster, before: set[int]) -> None:
     assert restarts == {"crash": 0, "timeout": 1, "memory": 0, "recycle": 0, "reload": 0}
 
 
-@pytest.mark.parametrize("path", [QUICK, BUSY])
-@pytest.mark.parametrize("how", ["regex", "sum"])
+@pytest.mark.parametrize(
+    ("how", "path"),
+    [
+        ("regex", QUICK),
+        pytest.param("regex", BUSY, marks=pytest.mark.long),
+        pytest.param("sum", QUICK, marks=pytest.mark.long),
+        ("sum", BUSY),
+    ],
+)
 def test_a_c_call_that_holds_the_interpreter_gets_504_alone(
     cluster: Cluster, how: str, path: str
 ) -> None:
