@@ -347,9 +347,11 @@ def test_flush_of_what_is_not_there(console: Console) -> None:
 def test_a_log_folder_that_was_removed(start_background: StartCluster, console: Console) -> None:
     cluster = start_background("-w", "2")
     logs = cluster.home / "chatty" / "logs"
+    os.kill(cluster.pid, signal.SIGSTOP)  # it looks every 2 s, and would make the folder anew
     shutil.rmtree(logs)
     told = "the log folder of 'chatty' was removed: python -m launcher reopen chatty"
     assert console.refuses("logs", "chatty") == console.refuses("flush", "chatty") == told
+    os.kill(cluster.pid, signal.SIGCONT)
     assert console.run("reopen", "chatty").stdout == "reopened the logs of chatty\n"
     processes = [cluster.pid, *(worker["pid"] for worker in cluster.workers())]
     outputs = {os.readlink(f"/proc/{pid}/fd/1") for pid in processes}
