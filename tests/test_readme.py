@@ -1,7 +1,8 @@
-"""README.md is true: every block of it is run, and its tables are compared with the code.
+"""README.md and docs/walkthrough.md are true: every block is run, tables are as in the code.
 
 How its blocks are marked, after the three backticks:
 
+* ``text``: a drawing.
 * ``sh serve`` and ``sh test``: the two commands of the quickstart.
 * ``console``: a second terminal. Each line after ``$ `` is run as it is written, and has to print
   what stands below it.
@@ -45,6 +46,9 @@ from launcher.policy.lifecycle import WORKER_TRANSITIONS, ClusterState
 from tests.support import ROOT, eventually, online
 
 README = (ROOT / "README.md").read_text()
+DOCS = [README, *(path.read_text() for path in sorted((ROOT / "docs").glob("*.md")))]
+RUN = README + (ROOT / "docs/walkthrough.md").read_text()
+"""What a reader types, in the order of reading."""
 
 # Reading it
 
@@ -72,7 +76,7 @@ class Block:
         return [Step("", before.rstrip("\n")), *steps] if before else steps
 
 
-BLOCKS = [Block(*match) for match in re.findall(r"(?ms)^```(\S.*?)\n(.*?)^```$", README)]
+BLOCKS = [Block(*match) for match in re.findall(r"(?ms)^```(\S.*?)\n(.*?)^```$", RUN)]
 
 
 def only_block(info: str) -> str:
@@ -83,7 +87,8 @@ def only_block(info: str) -> str:
 
 def table(heading: str) -> dict[str, list[str]]:
     """The words in backticks of each row below ``heading``, by the first of them."""
-    rows = README.partition(f"\n{heading}\n")[2].partition("\n\n")[0].splitlines()[1:]
+    (text,) = [text for text in DOCS if f"\n{heading}\n" in text]
+    rows = text.partition(f"\n{heading}\n")[2].partition("\n\n")[0].splitlines()[1:]
     assert rows, heading
     words = [re.findall(r"`([^`]+)`", row) for row in rows]
     return {first: rest for first, *rest in words}
@@ -269,8 +274,6 @@ class Reader:
 
     def _run(self, step: Step) -> None:
         printed = self._output(step.command)
-        if printed and not printed.endswith("\n"):
-            printed += "\n"
         end = self._expectation.end(step.expected, printed)
         if end is not None and step.expected.endswith("…"):
             end = len(printed)
@@ -387,8 +390,8 @@ def _put_script(path: Path, *command: str) -> None:
 
 
 def test_every_block_is_of_a_kind_that_is_run() -> None:
-    assert README.count("\n```") == 2 * len(BLOCKS)
-    kinds = r"sh (serve|test)|console( server)?|(python|toml) \S+"
+    assert RUN.count("\n```") == 2 * len(BLOCKS)
+    kinds = r"text|sh (serve|test)|console( server)?|(python|toml) \S+"
     for block in BLOCKS:
         assert re.fullmatch(kinds, block.info), block
 
@@ -402,7 +405,7 @@ def test_the_walk_through(prefix: list[str], tree: Path, tmp_path: Path) -> None
     reader = Reader(prefix, tree, environment(tmp_path, CURL_HOME=str(tmp_path)))
     with contextlib.closing(reader):
         for block in BLOCKS:
-            if not block.info.startswith("sh "):
+            if not block.info.startswith(("sh ", "text")):
                 reader.follow(block)
         reader.finish()
 
@@ -436,6 +439,16 @@ def test_the_second_command_only_adds_what_tests_need_to_the_environment() -> No
     assert test.rpartition(" && ")[0] == serve.rpartition(" && ")[0] + more
 
 
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) < 250
+
+
+def test_every_page_that_is_linked_exists() -> None:
+    for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        linked = re.findall(r"\]\((?!http)([^)#]+)", path.read_text())
+        assert [link for link in linked if not (path.parent / link).exists()] == []
+
+
 # The tables
 
 
@@ -460,7 +473,7 @@ def test_the_table_of_commands_is_complete() -> None:
 
 
 def test_every_file_that_is_named_exists() -> None:
-    named = re.findall(r"`((?:launcher|app|tests)/[^`]*)`", README)
+    named = re.findall(r"`((?:launcher|app|tests)/[^`]*)`", "".join(DOCS))
     assert named
     assert [name for name in named if not (ROOT / name).exists()] == []
 

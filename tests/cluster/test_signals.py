@@ -32,7 +32,7 @@ MEANT = {
     "pool": set(),
     "worker": {signal.SIGTERM, signal.SIGQUIT},
 }
-"""What ends or replaces something, as the README says."""
+"""What ends or replaces something, as docs/commands.md says."""
 
 
 def heard(pid: int) -> bool:
