@@ -90,8 +90,6 @@ STILL_TOO_LONG = frozenset(
     {
         "launcher.primary.cluster.primary",
         "launcher.primary.processes.roster",
-        "launcher.worker.connection.connection",
-        "launcher.worker.exchange.hotpath",
     }
 )
 """To be taken apart; nothing joins these."""
