@@ -28,7 +28,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -43,6 +42,7 @@ from launcher import __version__
 from launcher.cli.commands import COMMANDS
 from launcher.config.settings import POLICIES
 from launcher.policy.lifecycle import WORKER_TRANSITIONS, ClusterState
+from tests.network import own_network
 from tests.support import ROOT, eventually, online
 
 README = (ROOT / "README.md").read_text()
@@ -333,50 +333,10 @@ def tree(tmp_path: Path) -> Path:
     return copy
 
 
-_BRING_LOOPBACK_UP = """
-import fcntl, socket, struct, sys
-SIOCSIFFLAGS, IFF_UP = 0x8914, 1  # netdevice(7)
-fcntl.ioctl(socket.socket(), SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", IFF_UP))
-print("up", flush=True)
-sys.stdin.read()
-"""
-
-
 @pytest.fixture
 def prefix() -> Iterator[list[str]]:
-    """A command that runs others on a network of their own, as root or as a user who may have one.
-
-    Where nobody may, it is empty, and ports 3000 and 3001 have to be free.
-    """
-    with contextlib.ExitStack() as stack:
-        for own, enter in ([], []), (["-r"], ["-U", "--preserve-credentials"]):
-            pid = stack.enter_context(_network(own))
-            if pid:
-                yield ["nsenter", "-t", str(pid), "-n", *enter]
-                return
-        if _in_use(3000) or _in_use(3001):
-            pytest.skip("its ports are in use, and this user may not have a network of their own")
-        yield []
-
-
-@contextlib.contextmanager
-def _network(own: Sequence[str]) -> Iterator[int | None]:
-    """The pid of a process on a new network, which lasts as long as it; None if it may not be."""
-    command = ["unshare", "-n", *own, sys.executable, "-c", _BRING_LOOPBACK_UP]
-    if not (shutil.which("unshare") and shutil.which("nsenter")):
-        yield None
-        return
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as holder:
-        assert holder.stdout
-        yield holder.pid if holder.stdout.readline() == b"up\n" else None
-        holder.kill()
-
-
-def _in_use(port: int) -> bool:
-    with socket.socket() as sock:
-        return sock.connect_ex(("127.0.0.1", port)) == 0
+    with own_network(3000, 3001) as prefix:
+        yield prefix
 
 
 def _put_script(path: Path, *command: str) -> None:
