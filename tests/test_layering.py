@@ -29,6 +29,7 @@ ROOMS: Mapping[str, Sequence[str]] = {
         "policy",
         "ipc",
         "logs",
+        "export",
         "config",
         "places",
         "folders",
@@ -148,6 +149,20 @@ def test_a_policy_imports_nothing_that_acts_or_looks_at_the_world() -> None:
         if not below(name, ("launcher.policy",))
     ]
     assert odd == [("launcher.policy.rescue", "launcher.ipc.notes")]
+
+
+def test_an_export_is_made_of_settings_and_nothing_else() -> None:
+    modules = LAUNCHER.of_package("launcher.export")
+    assert modules
+    texts = {"hashlib", "ipaddress", "json", "os", "shlex", "textwrap", "types"}
+    below_it = ("launcher.export", "launcher.config", "launcher.errors")
+    odd = [
+        Arrow(module, name)
+        for module in modules
+        for name in LAUNCHER.imports(module) - PURE - texts - {"launcher"}
+        if not below(name, below_it)
+    ]
+    assert odd == []
 
 
 def test_the_primary_imports_neither_gunicorn_nor_the_app_nor_what_runs_elsewhere() -> None:

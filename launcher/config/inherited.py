@@ -13,7 +13,7 @@ from contextlib import suppress
 from launcher.config.settings import Settings
 from launcher.errors import LauncherError
 
-__all__ = ["inherited", "listed", "missing", "not_kept"]
+__all__ = ["inherited", "listed", "missing", "not_kept", "set_by_files"]
 
 _OF_THE_SESSION = re.compile(
     r"_|HOME|PATH|SHELL|USER|USERNAME|LOGNAME|MAIL|PWD|OLDPWD|SHLVL|HOST|HOSTNAME|HOSTTYPE"
@@ -42,7 +42,7 @@ def inherited(environ: Mapping[str, str] = os.environ) -> list[str]:
 
 def not_kept(names: Iterable[str], settings: Settings) -> list[str]:
     """Those of them that no file of its user's sets for the app."""
-    return sorted(set(names) - _set_by_files(settings))
+    return sorted(set(names) - set_by_files(settings))
 
 
 def missing(names: Iterable[str], settings: Settings, environ: Mapping[str, str]) -> list[str]:
@@ -57,7 +57,7 @@ def listed(names: list[str]) -> str:
     return f"{', '.join(names[:MOST])} and {more} more" if more > 0 else ", ".join(names)
 
 
-def _set_by_files(settings: Settings) -> set[str]:
+def set_by_files(settings: Settings) -> set[str]:
     """What ``--env-file`` and ``cluster.toml`` set now; a pool tells what is wrong with them."""
     found: set[str] = set()
     with suppress(LauncherError):

@@ -20,6 +20,7 @@ COMMANDS = {
     "flush": "launcher.cli.commands.logs:flush",
     "reopen": "launcher.cli.commands.logs:reopen",
     "monit": "launcher.cli.commands.monit:monit",
+    "export": "launcher.cli.commands.export:export",
     "sizing": "launcher.cli.commands.sizing:sizing",
     "completion": "launcher.cli.completion:completion",
 }

@@ -1,0 +1,1 @@
+"""Settings in, configuration of other engines out: one module per engine, texts only."""

@@ -1,0 +1,63 @@
+"""Clusters to export, with names and texts that mean something to one engine or another."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.cli.commands.run import run
+from launcher.cli.starting.plan import plan_for_run
+from launcher.config.resolve import resolve
+from launcher.config.settings import Settings
+from launcher.export.terms import Cluster, File, Wishes
+
+ODD_APP = (
+    "shop:make('a  b', \"c\", 100%, %h, %%, $HOME, ${HOME}, $(HOME), $$, `id`, \\, \\n, ; , #{x}"
+    ", é, 😀, {}, [0], <&>, *, ~, !x)"
+)
+"""Blanks, quotes, and what is special to systemd, shells, Compose, Kubernetes, YAML or Docker."""
+
+ODD_FOLDER = 'it\'s "my" 100% $HOME (shop) %h;#{x} é😀 \\x'
+
+CANARY = "canary-2d1c"
+
+
+def cluster(folder: Path, app: str = "shop:app", **options: Any) -> Cluster:
+    """A cluster as it would be with these options; ``status`` and ``drain`` are its own."""
+    status = options.pop("status", "0.0.0.0:9000")
+    drain = options.pop("drain", 0.0)
+    of_files, of_shell = options.pop("of_files", ()), options.pop("of_shell", ())
+    flags = {"app": app, "name": "shop", "chdir": str(folder), **options}
+    settings = resolve(flags, {})
+    return Cluster(
+        settings,
+        start_within=2 * settings.boot_timeout + 10,
+        status=status,
+        drain=drain,
+        of_files=of_files,
+        of_shell=of_shell,
+    )
+
+
+def settings_of(words: list[str]) -> Settings:
+    """The settings that the launcher would have, started with these words after ``run``."""
+    with run.make_context("run", list(words)) as context:
+        return plan_for_run(context.params.pop("app"), context.params, {"PWD": os.getcwd()})
+
+
+def text_of(files: list[File], name: str) -> str:
+    """The file of that name."""
+    return next(file.text for file in files if file.name == name)
+
+
+def wishes(**options: Any) -> Wishes:
+    """What the command would say, on a machine with an interpreter of an odd name."""
+    return Wishes(**{"python": "/srv/a b$/bin/python", **options})
+
+
+def needs(*modules: str) -> list[Any]:
+    """These modules; the test is skipped where one is missing."""
+    return [pytest.importorskip(name, reason=f"{name} is not installed") for name in modules]
