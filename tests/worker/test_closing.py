@@ -196,7 +196,7 @@ def test_what_waits_in_the_outbox_says_so_too(company: Gated) -> None:
         eventually(lambda: conn.peek(len(REQUEST)) == REQUEST)
         conn.held = promised
         company.crew._leaving.closing.end_all()
-        running.outbox.hold(Held(conn, REQUEST, promised, True, False, True, 0))
+        running.outbox.hold(Held(conn, REQUEST, True, False, True, 0))
         running.send_held(pad)
         assert closes(client)
         assert client.recv(1) == b""

@@ -10,7 +10,7 @@ conn: Any = None
 
 
 def held(took: int) -> Held:
-    return Held(conn, b"request", b"response", True, False, True, took)
+    return Held(conn, b"request", True, False, True, took)
 
 
 def after(*times: int, enabled: bool = True) -> Outbox:

@@ -45,11 +45,14 @@ class Ending:
 
         ``now``: monotonic nanoseconds.
         """
+        leaving = self._leaving
         changed = ended or conn.unsent_parts or conn.lowat > 1 or conn.started
-        if again and not changed and conn.events == READABLE and not self._leaving.to_share:
+        if again and not changed and conn.events == READABLE and not leaving.to_share:
             # As `_await_next` where nothing has changed since the last request.
             conn.deadline = now * 1e-9 + self._keepalive
-            if self._leaving.park_again(conn):
+            parking = self._parking
+            # An event, or an order to retire, may have come before it was parked.
+            if parking.park_again(conn) and not (leaving.retiring and parking.claim(conn)):
                 return
         self.served(conn, again, more, look_again=ended)
 

@@ -87,15 +87,6 @@ class Leaving:
         if self.retiring and conn.phase in LEAVING and self._parking.claim(conn):
             self.let_go(conn, conn.events)
 
-    def park_again(self, conn: Connection) -> bool:
-        """Park a connection whose next event is to be as the last; False: the caller has it again.
-
-        An event, or an order to retire, came before it was parked.
-        """
-        if not self._parking.park_again(conn):
-            return False
-        return not (self.retiring and self._parking.claim(conn))
-
     def await_client(self, conn: Connection) -> None:
         """A thread has looked, and the client has to go on: the request waits for no thread."""
         self._queue.forget(conn)

@@ -13,7 +13,7 @@ runs it, which a safe request can stand (RFC 9110 section 9.2).
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from launcher.worker.connection.connection import Connection
 
@@ -26,13 +26,13 @@ _PROBATION = 64
 _MOST = 32
 
 
-class Held(NamedTuple):
-    """A response that is to be sent."""
+@dataclass(slots=True)
+class Held:
+    """What goes with a response that is held; the response itself is ``conn.held``."""
 
     conn: Connection
     request: bytes
     """Consumed when the response is out."""
-    response: bytes
     again: bool
     """Whether the connection can have another request."""
     ended: bool

@@ -16,7 +16,7 @@ from gunicorn.workers.base import Worker as GunicornWorker
 
 from launcher import refusals
 from launcher.ipc.notes import CLOSES, Notepad
-from launcher.policy.serving.waiting import CAREFUL, HAND_OVER, WORTH
+from launcher.policy.serving.waiting import CAREFUL, HAND_OVER, WORTH, Route
 from launcher.pool.orders import Orders
 from launcher.worker.connection import body_reader
 from launcher.worker.connection.connection import Connection
@@ -30,7 +30,7 @@ from launcher.worker.exchange.plain_request import PlainHead
 from launcher.worker.request.parsing import Arrived
 from launcher.worker.request.uploads import Uploads
 from launcher.worker.serving.ending import Ending
-from launcher.worker.serving.forecasting import UNPREPARED, Forecasting, Lead
+from launcher.worker.serving.forecasting import UNPREPARED, Conduct, Forecasting, Lead
 from launcher.worker.serving.leaving import Leaving
 from launcher.worker.serving.line import Line
 from launcher.worker.serving.outbox import QUICK, Held, Outbox
@@ -157,7 +157,14 @@ class Running:
         plan, seat, conduct = route.plan, self._seats[pad.thread], UNPREPARED
         if plan & CAREFUL and self._put_aside(conn, pad):
             return
-        hold = not plan and outbox.open and self._may_hold(head)
+        hold = (
+            not plan
+            and head.safe
+            and outbox.open
+            and bool(self._ready)
+            and not self._leaving.retiring
+            and bool(self._resting)  # another can send it while the next takes its time
+        )
         if not hold and outbox:
             self.send_held(pad)  # this one may take its time
         if plan:
@@ -168,44 +175,38 @@ class Running:
         try:
             again = self.hot.run(data, head, conn, pad, now, self._last, hold)
             if not conn.held:
-                self._consume(conn, size)
+                conn.drop(size)
+                if conn.unsent_parts:
+                    self._leaving.pin(conn, answered=True)
         finally:
             took = time.monotonic_ns() - now
-            if plan == HAND_OVER and took > WORTH and not conduct.measured:
-                route.handed_over()
-            elif plan or took > WORTH:
-                self.forecasting.learn(route, seat, took, conduct)
+            if plan or took > WORTH or not outbox.open:
+                self._learn(route, plan, seat, took, conduct)
             else:
                 route.quick += 1
-            if took > QUICK or not outbox.open:
-                outbox.saw(took)
             if conn.held:
                 pad.put_off()
             else:
                 pad.end(took)
             seat.running = None
         more = again or not head.closes
-        if conn.held:
-            self._hold(Held(conn, data, conn.held, again, ended, more, took), pad)
-        else:
+        if not conn.held:
             self._ending.served_plain(conn, again, ended, more, now + took)
+        elif outbox.hold(Held(conn, data, again, ended, more, took)):
+            self.send_held(pad)
 
-    def _consume(self, conn: Connection, size: int) -> None:
-        conn.drop(size)
-        if conn.unsent_parts:
-            self._leaving.pin(conn, answered=True)
+    def _learn(self, route: Route, plan: int, seat: Seat, took: int, conduct: Conduct) -> None:
+        """Learn from a plain request that was not as short and simple as most."""
+        if plan == HAND_OVER and took > WORTH and not conduct.measured:
+            route.handed_over()
+        elif plan or took > WORTH:
+            self.forecasting.learn(route, seat, took, conduct)
+        else:
+            route.quick += 1
+        if took > QUICK or not self.outbox.open:
+            self.outbox.saw(took)
 
     # Responses that are held
-
-    def _may_hold(self, head: PlainHead) -> bool:
-        """Whether the response can wait for the next; another thread can send it meanwhile."""
-        return (
-            head.safe and bool(self._ready) and not self._leaving.retiring and bool(self._resting)
-        )
-
-    def _hold(self, held: Held, pad: Notepad) -> None:
-        if self.outbox.hold(held):
-            self.send_held(pad)
 
     def send_held(self, pad: Notepad) -> None:
         """Send the responses that wait in the outbox."""
@@ -216,9 +217,10 @@ class Running:
                 self._leaving.cut(held.conn)
 
     def _send_held(self, held: Held, pad: Notepad) -> None:
-        conn, request, response, again, ended, more, took = held
-        size, now, closing = len(request), time.monotonic_ns(), self._leaving.closing
-        conn.held = b""
+        conn, again, closing = held.conn, held.again, self._leaving.closing
+        response, conn.held = conn.held, b""
+        request = held.request
+        size, now = len(request), time.monotonic_ns()
         if closing.begun and again and closing.ends(conn):
             response, again = told_to_close(response), False
         answer = len(response) | (0 if again else CLOSES)
@@ -228,10 +230,12 @@ class Running:
                 raise Broken
             if not conn.send(response):
                 self._unread.stay(conn, pad)
-            self._consume(conn, size)
+            conn.drop(size)
+            if conn.unsent_parts:
+                self._leaving.pin(conn, answered=True)
         finally:
-            pad.end(took)
-        self._ending.served_plain(conn, again, ended, more, now)
+            pad.end(held.took)
+        self._ending.served_plain(conn, again, held.ended, held.more, now)
 
     # A request that may be a stream
 
@@ -266,8 +270,7 @@ class Running:
         Its client gets 504 and its stack goes to the log. ``thread``: its
         Python identifier; the thread is lost to this worker.
         """
-        conn, size, request = job
-        method, path = request.method, request.path
+        conn, method, path = job.conn, job.request.method, job.request.path
         conn.abandoned = True
         if self._seats[pad.thread].running is not job:
             conn.abandoned = False
@@ -281,7 +284,7 @@ class Running:
             conn.reset()
         else:
             with contextlib.suppress(Broken):
-                conn.drop(size)
+                conn.drop(job.size)
                 conn.send(refusals.GATEWAY_TIMEOUT)
         conn.shut()
         self.exchange.timed_out(conn, method, path, self._timeout)

@@ -6,15 +6,17 @@ import contextlib
 import os
 import threading
 import time
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from launcher import proc
 from launcher.ipc.notes import Notepad
 from launcher.worker.connection.connection import Connection
 
 
-class Job(NamedTuple):
-    """The request that a thread runs."""
+@dataclass(slots=True, eq=False)
+class Job:
+    """The request that a thread runs. Not a tuple: one is made for each, and that takes longer."""
 
     conn: Connection
     size: int
