@@ -1,9 +1,58 @@
 """Where connections wait: for their next request, for its rest, for the client to read.
 
-A connection belongs to whoever has taken it out of `Parking.parked`, which is
-a single dict operation, so no lock is needed: a thread that finds it taken
-leaves word that there is more. Edge-triggered: a connection that waits for
-its next request costs no call to be armed again.
+Theory of operation
+===================
+
+**Parties.** *Serving threads*: one leads and takes events from the epoll, others still serve
+what they took before (`launcher.worker.threads.leadership`). The *main thread* goes through
+all that wait, to end, return or close some of them. The *kernel* reports an event once
+(EPOLLET), and gives the number of a closed descriptor to the next connection.
+
+**Invariant.** A connection belongs to the thread that took it out of `Parking.parked`, and to
+no thread while it stands there. And no event is lost: after it came, the thread that takes the
+event looks at the connection, or the thread that has the connection does.
+
+There is no lock. ``dict.pop`` is one step for all threads, so of several that claim a
+connection one gets it. What is left to show is that the others lose nothing. Thread A serves
+a connection and parks it; thread B has taken an event for it:
+
+    A  `park`                               B  `claim_missed`
+    A1 if ``missed``: clears it             B1 finds nothing parked
+    A2 arms                                 B2 sets ``missed`` to True
+    A3 puts the connection into ``parked``  B3 claims: pops it from ``parked``
+    A4 if ``missed``: claims, from A1 again
+
+* B2 before A1: A finds ``missed`` set, clears it, and only then arms anew, upon which the kernel
+  reports again what is there.
+* B2 between A1 and A4: A finds ``missed`` set at A4 and claims. If B3 comes after A3, both
+  claim; the one that gets the connection looks at it.
+* B2 after A4: A3 came before, so B3 finds the connection. If it does not, thread C has claimed
+  it meanwhile; C parks it in turn, and finds ``missed`` set.
+
+Each writes first and then reads what the other writes, so one of the two sees it (as in
+Dekker's algorithm). ``missed`` may stay set when nothing is missed any more; that costs a look.
+
+* *An order to retire* is such a word to all connections at once: the main thread sets the flag
+  and then goes through ``parked``; a thread parks and then looks at the flag
+  (``worker/serving/leaving.py``).
+* *A number that is reused*: an event that was taken before the old connection was closed is
+  served for the new one, which costs a look. The main thread may mean the old connection and
+  pop the new one; see `claim`. The kernel keeps an open file in its set although the descriptor
+  is closed, as long as the primary's duplicate is open; see `forget`.
+
+All this counts on the interpreter's lock: every thread sees these steps in the order in which
+they are written.
+
+**Rejected.** *Level-triggered* events: the epoll would report a connection again and again for as
+long as it is served. *EPOLLONESHOT*: a system call for each request to arm it again, and each
+hands the interpreter over. *A lock for each connection, or one for all*: it would have to be held
+while a connection is armed, so threads would wait for each other's system calls. *An epoll for each
+thread*: connections would wait behind the request that their own thread runs.
+
+**Measured** (``timeit``, Python 3.11, one thread): to put a connection in, look at ``missed`` and
+take it out takes 0.07 us; the same under one lock, taken twice, 0.39 us; ``epoll.modify``,
+which *EPOLLONESHOT* would want for each request, 0.30 us, and a turn at the interpreter where
+there are other threads.
 """
 
 from __future__ import annotations
@@ -24,7 +73,7 @@ _NOTHING = int(select.EPOLLET)
 """The kernel adds EPOLLHUP and EPOLLERR by itself, once each (epoll_ctl(2))."""
 
 _BATCH = 32
-"""Events taken at once. Whoever leads next goes on with those that are left."""
+"""Events taken at once. Those that a leader leaves are served by the next."""
 
 
 class Parking:
@@ -32,11 +81,11 @@ class Parking:
 
     def __init__(self) -> None:
         self.parked: dict[int, Connection] = {}
-        """By descriptor: who waits for an event. Taken out by whoever serves it."""
+        """By descriptor: the connections that wait for an event."""
         self.ready: deque[tuple[int, int]] = deque()
         """Events (descriptor, what) that are taken from the epoll and not served yet."""
         self._registered: dict[int, Connection] = {}
-        """By descriptor: who is known to the epoll, parked or being served."""
+        """By descriptor: the connections that the epoll watches, parked or being served."""
         self._epoll = select.epoll()
         self._nudge = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll.register(self._nudge, select.EPOLLIN | select.EPOLLET)
@@ -44,11 +93,11 @@ class Parking:
         self._look.register(self._epoll.fileno(), select.POLLIN)
 
     def watch(self, fd: int, events: int) -> None:
-        """Have events of something reported that is no connection."""
+        """Have the epoll report events of a descriptor that is no connection's."""
         self._epoll.register(fd, events)
 
     def ignore(self, fd: int) -> None:
-        """No more of those. Fine also when there are none already."""
+        """As `watch`, the other way round. Fine also for one that is not watched."""
         with contextlib.suppress(OSError):
             self._epoll.unregister(fd)
 
@@ -72,7 +121,7 @@ class Parking:
         return self._epoll.poll(0, _BATCH)
 
     def nudge(self) -> None:
-        """Have whoever waits look at what is `ready`."""
+        """End the `wait` of the thread that leads, so that it sees what is `ready`."""
         os.eventfd_write(self._nudge, 1)
 
     def enter(self, conn: Connection, first: bool) -> None:
@@ -81,11 +130,11 @@ class Parking:
         (self.ready.appendleft if first else self.ready.append)((conn.fd, 0))
 
     def claim(self, conn: Connection) -> bool:
-        """Take a parked connection; False when somebody else has."""
+        """Take a parked connection; False when another thread has."""
         found = self.parked.pop(conn.fd, None)
         if found is not None and found is not conn:
-            # It is closed, and another has its descriptor now, of which events may
-            # have come to nobody meanwhile.
+            # `conn` was closed, and its descriptor's number belongs to `found` now. An event for
+            # `found` may have found nothing while we had it out: put it back and have it looked at.
             self.enter(found, first=False)
             self.nudge()
         return found is conn
@@ -93,8 +142,8 @@ class Parking:
     def claim_missed(self, fd: int) -> Connection | None:
         """An event came for a connection that another thread is serving.
 
-        Leave word that there is more, then look again: it may have been parked
-        in between, and is the caller's then.
+        Leave word that there is more, then look again: if the connection has been
+        parked in between, the caller has it.
         """
         conn = self._registered.get(fd)
         if conn is None:
@@ -103,30 +152,32 @@ class Parking:
         return conn if self.claim(conn) else None
 
     def park(self, conn: Connection, events: int = READABLE, look_again: bool = False) -> None:
-        """Leave a connection to whoever takes its next event.
+        """Leave a connection to the thread that takes its next event.
 
         ``look_again``: something may be there already that gives no new event.
         """
-        look_again = look_again or conn.missed
-        conn.missed = False
+        if conn.missed:  # read first: thread B may set it between a read and a clearing
+            conn.missed = False
+            look_again = True
         self._arm(conn, events, look_again)
         self.parked[conn.fd] = conn
-        # From here on it is anybody's; but what came a moment ago has found nobody.
+        # Thread B may claim it from here on. An event that thread B took before this line has
+        # set `missed` and found nothing parked: look again.
         while conn.missed and self.claim(conn):
             conn.missed = False
             self._arm(conn, conn.events, look_again=True)
             self.parked[conn.fd] = conn
 
     def park_again(self, conn: Connection) -> bool:
-        """As `park`, for the events that it was parked for last, and with nothing to look at.
+        """As `park`, for the same events as the last time and with nothing to look at.
 
-        False: an event has come meanwhile, and the connection is the caller's again.
+        False: an event came before it was parked, and the caller has the connection again.
         """
         self.parked[conn.fd] = conn
         return not (conn.missed and self.claim(conn))
 
     def set_aside(self, conn: Connection) -> None:
-        """Park a connection that a thread is going to look at in any case, so none is armed."""
+        """Park a connection that a thread is going to look at in any case: it need not be armed."""
         self.parked[conn.fd] = conn
 
     def mute(self, conn: Connection) -> None:
@@ -136,7 +187,11 @@ class Parking:
             self._epoll.modify(conn.fd, _NOTHING)
 
     def forget(self, conn: Connection) -> None:
-        """It is about to be closed here; which is not enough: the primary holds it open."""
+        """A connection is about to be closed in this process.
+
+        Unregistered before close(2): the primary's duplicate keeps the file open, so closing
+        ours alone would leave it in the epoll's set (epoll(7), Q6).
+        """
         if conn.events:
             with contextlib.suppress(OSError):
                 self._epoll.unregister(conn.fd)

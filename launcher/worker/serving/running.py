@@ -2,7 +2,7 @@
 
 A request stays in the kernel until its response is out: `Running.serve` and
 `Running.serve_plain` note in the scoreboard what runs, send, and only then consume
-(``launcher/worker/connection/__init__.py`` says why in that order).
+(`launcher.worker.connection` says why in that order).
 """
 
 from __future__ import annotations
