@@ -4,6 +4,8 @@ import os
 from typing import Any
 
 from launcher.cli.asking.deadlines import time_to_change
+from launcher.config.marks import new_mark
+from launcher.config.settings import Settings
 from launcher.control.client import call_slowly
 from launcher.errors import LauncherError
 from launcher.state.home import Home
@@ -31,9 +33,6 @@ def load(home: Home, name: str, verb: str, done: str, update_env: bool) -> str:
 
 def _mark(home: Home, name: str) -> str:
     """For the next start, which compares: what the configuration's variables are now."""
-    from launcher.config.marks import new_mark
-    from launcher.config.settings import Settings
-
     entry = home.entry(name)
     try:
         return new_mark(Settings.from_json(entry.settings)) if entry and entry.settings else ""

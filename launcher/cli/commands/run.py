@@ -7,6 +7,7 @@ import click
 
 from launcher.cli.commands import COMMANDS, IMPLICIT_RUN
 from launcher.cli.options import settings_options, tell_strays, version
+from launcher.cli.text import complain
 from launcher.errors import UsageError
 
 __all__ = ["run"]
@@ -32,7 +33,6 @@ def run(context: click.Context, /, app: str | None, **flags: Any) -> int:
         command = app if app in COMMANDS else f"run {app}"
         raise UsageError(f"the command comes first: python -m launcher {command} ...")
     from launcher.cli.starting.plan import plan_for_run
-    from launcher.cli.text import complain
     from launcher.state.foreground import claimed
 
     tell_strays(os.environ)

@@ -4,7 +4,7 @@ import os
 
 import click
 
-from launcher.cli.options import version
+from launcher.cli.options import tell_strays, version
 from launcher.cli.text import show_size
 
 __all__ = ["sizing"]
@@ -18,7 +18,6 @@ def sizing() -> int:
     LAUNCHER_WORKERS, else WEB_CONCURRENCY, else one per CPU this process may
     use: the least of CPU affinity, cpuset and cgroup quota.
     """
-    from launcher.cli.options import tell_strays
     from launcher.config.resolve import resolve_sizing
     from launcher.sizing import cpu_limits, memory_limit
 
