@@ -178,7 +178,10 @@ class Settings:
     )
     access_log: bool = option(False, read_switch, "", "Log every request.")
     log_format: str = option(
-        "text", one_of(LOG_FORMATS), "FORMAT", "Of the access log: text (combined) or json."
+        "text",
+        one_of(LOG_FORMATS),
+        "FORMAT",
+        "Of the access log (text: combined) and the primary's lines: text or json.",
     )
     log_max_size: int = option(
         10 << 20,

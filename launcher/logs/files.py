@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from launcher.logs.folder import APPENDING, file_name, open_file, successor
 from launcher.logs.rotation import Rotation
-from launcher.logs.times import PATIENCE, Times
+from launcher.logs.times import PATIENCE, UNKNOWN, Mark, Times
 
 __all__ = ["Limits", "LogFile"]
 
@@ -79,12 +79,18 @@ class LogFile:
         self._mutex = threading.RLock()
         self._busy = False
 
-    def append(self, data: bytes, author: Hashable = None, goes_on: bool = False) -> None:
+    def append(
+        self,
+        data: bytes,
+        author: Hashable = None,
+        goes_on: bool = False,
+        stream: int = UNKNOWN,
+    ) -> None:
         """Write lines, or a part of one when they do not end with a newline.
 
         A part is ended before anybody else writes, so that lines do not mix.
         ``goes_on``: ``author`` has written the beginning of the line before; it
-        is joined if nothing came in between.
+        is joined if nothing came in between. ``stream``: OUT or ERR, for who reads.
         """
         with self._mutex:
             if self._busy:  # a signal handler, or __del__, in the middle of what follows
@@ -94,7 +100,7 @@ class LogFile:
             self._busy = True
             try:
                 for piece in (data,) if len(data) <= self._full else _pieces(data, self._full):
-                    self._append(piece, author, goes_on)
+                    self._append(piece, author, goes_on, stream)
                     goes_on = not piece.endswith(b"\n")
             except OSError as error:
                 self._end = _UNKNOWN
@@ -159,7 +165,7 @@ class LogFile:
         """Bytes that the marks take; they count to the size of the file."""
         self._note_what_came_past_us()
 
-    def _append(self, data: bytes, author: Hashable, goes_on: bool) -> None:
+    def _append(self, data: bytes, author: Hashable, goes_on: bool, stream: int) -> None:
         self._times.begin_turn()
         try:
             size = self._current().st_size
@@ -169,7 +175,7 @@ class LogFile:
             if size != self._end or self._unfinished is not None or goes_on or self._lost:
                 data = self._joined(self._confession() + data, size, author, goes_on)
             # First, so that who reads the lines finds their time.
-            self._mark(size, size + len(data), time.time())
+            self._mark(size, size + len(data), time.time(), stream)
             try:
                 _write(self._fd, data)
             except OSError:
@@ -201,7 +207,7 @@ class LogFile:
         try:
             status = self._current()
             if status.st_size > self._noted:
-                self._mark(self._noted, status.st_size, status.st_mtime)
+                self._mark(self._noted, status.st_size, status.st_mtime, UNKNOWN)
             self._noted = status.st_size
             if self._limits.size and status.st_size >= self._full - self._marks:
                 self._rotate(1)
@@ -210,10 +216,10 @@ class LogFile:
         finally:
             self._times.end_turn()
 
-    def _mark(self, start: int, end: int, when: float) -> None:
+    def _mark(self, start: int, end: int, when: float, stream: int) -> None:
         if start < self._noted:  # it was emptied meanwhile
             self._marks = 0
-        self._marks += self._times.add(self._id[1], start, end, when)
+        self._marks += self._times.add(Mark(self._id[1], start, end, when, stream))
         self._noted = end
 
     def _changed(self) -> bool:

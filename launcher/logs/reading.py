@@ -11,11 +11,12 @@ import heapq
 import io
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 
 from launcher.logs.folder import file_name, open_file, segments
-from launcher.logs.times import Timeline
+from launcher.logs.times import UNKNOWN, Timeline
+from launcher.logs.wanted import EVERYTHING, Wanted
 
 __all__ = ["Line", "LogReader"]
 
@@ -39,6 +40,7 @@ class Line:
     when: float
     source: str
     text: str
+    stream: int = UNKNOWN
 
 
 class LogReader:
@@ -52,20 +54,22 @@ class LogReader:
         for source in self._sources.values():
             source.close()
 
-    def last(self, folder: int, count: int, unfinished: bool = True) -> list[Line]:
-        """The last ``count`` lines in the log folder, by time; `more` goes on after them.
+    def last(
+        self, folder: int, count: int, unfinished: bool = True, wanted: Wanted = EVERYTHING
+    ) -> list[Line]:
+        """The last ``count`` of the ``wanted`` lines, by time; `more` goes on after them.
 
         ``unfinished``: also those that have no end yet; else they are left to `more`.
         """
         parts = [
-            self._source(name).last(folder, numbers, count, unfinished)
+            self._source(name).last(folder, numbers, count, unfinished, wanted)
             for name, numbers in segments(folder).items()
         ]
         merged = list(heapq.merge(*parts, key=attrgetter("when")))
         return merged[-count:] if count else []
 
     def more(self, folder: int) -> list[Line]:
-        """The lines that have come since; in the order of each source, not of all."""
+        """All lines that have come since; in the order of each source, not of all."""
         found = segments(folder).items()
         return [
             line for name, numbers in found for line in self._source(name).more(folder, numbers)
@@ -105,21 +109,25 @@ class _File:
         self.position = self.looks = 0
         return True
 
-    def tail(self, count: int, unfinished: bool) -> list[tuple[int, bytes]]:
-        """Its last lines with their offsets; `new_lines` goes on after them."""
+    def backwards(self, unfinished: bool) -> Iterator[tuple[int, bytes]]:
+        """Its lines with their offsets, the last first; `new_lines` goes on after them."""
         start = self.position = self._look()
+        at_end = True
         blocks: list[bytes] = []
-        ends = 0
-        while start > 0 and ends <= count:
+        while start > 0:
             step = min(_BLOCK, start)
             start -= step
             blocks.append(os.pread(self.fd, step, start))
-            ends += blocks[-1].count(b"\n")
-        data = b"".join(reversed(blocks))
-        lines = list(_split(data, start))
-        if lines and not unfinished and not data.endswith(b"\n"):
-            self.position = lines.pop()[0]
-        return lines[-count:] if count else []
+            begun = blocks[-1].find(b"\n") + 1 if start else 0
+            if start and not begun:  # in the middle of a long line
+                continue
+            data = b"".join(reversed(blocks))
+            lines = list(_split(data[begun:], start + begun))
+            blocks = [data[:begun]]
+            if lines and at_end and not unfinished and not data.endswith(b"\n"):
+                self.position = lines.pop()[0]
+            at_end = at_end and not lines
+            yield from reversed(lines)
 
     def new_lines(self) -> Iterator[tuple[int, bytes]]:
         """What has come since, with offsets. An unfinished line is waited for a while."""
@@ -161,21 +169,28 @@ class _Source:
             os.close(file.fd)
         self._files.clear()
 
-    def last(self, folder: int, numbers: list[int], count: int, unfinished: bool) -> list[Line]:
-        """The last ``count`` lines."""
+    def last(
+        self, folder: int, numbers: list[int], count: int, unfinished: bool, wanted: Wanted
+    ) -> list[Line]:
+        """The last ``count`` of the ``wanted`` lines."""
         self._open(folder, numbers)
         times = Timeline(folder, self._name)
-        parts = []
+        found: list[Line] = []
+        if wanted.source not in (None, self._name):
+            count = 0
         for file in sorted(self._files.values(), key=attrgetter("number")):
             file.was_emptied(times)  # asked before it is read, so that `more` misses nothing
-            lines = file.tail(count, unfinished)
-            count -= len(lines)
-            parts.append((file, lines))
-        return [
-            self._line(file, times, offset, raw)
-            for file, lines in reversed(parts)
-            for offset, raw in lines
-        ]
+            changed = os.fstat(file.fd).st_mtime
+            # Also where no more are needed: this is what sets the place where `more` goes on.
+            for offset, raw in file.backwards(unfinished):
+                if len(found) == count:
+                    break
+                line = self._read(file, times, offset, raw, changed)
+                if line.when < wanted.since:
+                    count = len(found)
+                elif wanted.takes(line.when, line.source, line.stream, line.text):
+                    found.append(line)
+        return [self._in_order(line) for line in reversed(found)]
 
     def more(self, folder: int, numbers: list[int]) -> list[Line]:
         """The lines that have come since."""
@@ -192,7 +207,11 @@ class _Source:
             times = Timeline(folder, self._name)
             unread = [file for file in unread if file.was_emptied(times)]
         return [
-            self._line(file, times, offset, raw) for file in grown for offset, raw in found[file]
+            self._in_order(
+                self._read(file, times, offset, raw, os.fstat(file.fd).st_mtime),
+            )
+            for file in grown
+            for offset, raw in found[file]
         ]
 
     def _open(self, folder: int, numbers: list[int]) -> None:
@@ -250,12 +269,15 @@ class _Source:
         self._files[key].number = number
         return key
 
-    def _line(self, file: _File, times: Timeline, offset: int, raw: bytes) -> Line:
-        """Time never runs backwards in a source: what came later is shown later."""
-        when = times.when(file.inode, offset, os.fstat(file.fd).st_mtime)
-        self._latest = max(self._latest, when)
+    def _read(self, file: _File, times: Timeline, offset: int, raw: bytes, changed: float) -> Line:
+        when = times.when(file.inode, offset, changed)
         text = raw.rstrip(b"\r\n").decode(errors="backslashreplace")
-        return Line(self._latest, self._name, text)
+        return Line(when, self._name, text, times.stream(file.inode, offset))
+
+    def _in_order(self, line: Line) -> Line:
+        """Time never runs backwards in a source: what came later is shown later."""
+        self._latest = max(self._latest, line.when)
+        return line if line.when == self._latest else replace(line, when=self._latest)
 
 
 def _split(data: bytes, offset: int) -> Iterator[tuple[int, bytes]]:

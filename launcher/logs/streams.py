@@ -22,6 +22,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Protocol
 
 from launcher.logs.files import Limits, LogFile
+from launcher.logs.times import ERR, OUT, UNKNOWN
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -123,7 +124,9 @@ class FileOutput(Output):
 class _Sink(Protocol):
     """Where whole lines go, and parts of lines."""
 
-    def append(self, data: bytes, author: Hashable = None, goes_on: bool = False) -> None:
+    def append(
+        self, data: bytes, author: Hashable = None, goes_on: bool = False, stream: int = UNKNOWN
+    ) -> None:
         """As `LogFile.append`. Never raises OSError."""
 
 
@@ -133,7 +136,13 @@ class _Inherited:
     def __init__(self, number: int) -> None:
         self._number = number
 
-    def append(self, data: bytes, author: Hashable = None, goes_on: bool = False) -> None:  # noqa: ARG002
+    def append(
+        self,
+        data: bytes,
+        author: Hashable = None,  # noqa: ARG002
+        goes_on: bool = False,  # noqa: ARG002
+        stream: int = UNKNOWN,  # noqa: ARG002
+    ) -> None:
         """Write ``data``."""
         with suppress(OSError):
             while data:
@@ -228,7 +237,8 @@ class _Lines(io.BufferedIOBase):
                 self._pass_on(thread, text)
 
     def _pass_on(self, thread: int, text: bytes) -> None:
-        self._log.append(text, (self._number, thread), goes_on=thread in self._begun)
+        stream = OUT if self._number == 1 else ERR
+        self._log.append(text, (self._number, thread), thread in self._begun, stream)
         if text.endswith(b"\n"):
             self._begun.discard(thread)
         else:

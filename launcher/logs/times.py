@@ -1,9 +1,10 @@
 """When what was written to a log: marks in a file beside it, which is also its lock.
 
 A mark says that the bytes from ``start`` to ``end`` of the file with that inode
-were written at ``when``. Not every write leaves one: what follows within a
-millisecond counts to the one before. Marks name the inode, so they stay true
-when the file is renamed, here or by logrotate.
+were written at ``when``, and to which stream. Not every write leaves one of its
+own: the mark before is extended by what follows within a millisecond on the same
+stream. Marks name the inode, so they stay true when the file is renamed, here or by
+logrotate.
 
 One without any bytes says that the file was emptied: who follows it cannot tell
 that by its size once there is as much in it again.
@@ -28,12 +29,15 @@ from typing import NamedTuple
 
 from launcher.logs.folder import file_name, open_file, times_name
 
-__all__ = ["PATIENCE", "Mark", "Timeline", "Times"]
+__all__ = ["ERR", "OUT", "PATIENCE", "UNKNOWN", "Mark", "Timeline", "Times"]
 
 PATIENCE = 2.0
 """Seconds to wait for a turn while nothing is written.
 
 Turns take microseconds, but on a busy machine their owner may have to wait for a processor."""
+
+UNKNOWN, OUT, ERR = range(3)
+"""Streams: standard output, standard error. Unknown: written past us, where both are one file."""
 
 _CLOSE = 0.001
 """Seconds within which two writes are told apart by their order only."""
@@ -53,10 +57,13 @@ class Mark(NamedTuple):
     start: int
     end: int
     when: float
+    stream: int = UNKNOWN
 
 
 _MARK = struct.Struct("<QQQd")
 MARK_SIZE = _MARK.size
+_STREAM = 62
+"""The stream is in the two highest bits of the end, where earlier versions have zeros."""
 
 
 class Times:
@@ -68,8 +75,8 @@ class Times:
         self._source = source
         self._patience = patience
         self._fd = -1
-        # Of the last mark; its end with what counts to it.
-        self._last_inode, self._last_end, self._last_when = 0, 0, 0.0
+        self._last = Mark(0, 0, 0, 0.0)
+        self._last_place = 0
         self._hopeless_until = 0.0
         self.mine = False
         """Whether it is our turn, and nobody else's."""
@@ -105,14 +112,14 @@ class Times:
             if taken:
                 self._yield(_ROTATE)
 
-    def add(self, inode: int, start: int, end: int, when: float) -> int:
+    def add(self, mark: Mark) -> int:
         """Mark what was written; the bytes that this took. Does without when it cannot."""
-        follows = inode == self._last_inode and start == self._last_end
-        self._last_end = end
-        if follows and 0 <= when - self._last_when < _CLOSE:
+        before = self._last
+        follows = (mark.inode, mark.start, mark.stream) == (before.inode, before.end, before.stream)
+        if follows and 0 <= mark.when - before.when < _CLOSE and self._extend(mark.end):
             return 0
-        self._last_inode, self._last_when = inode, when
-        self._put(Mark(inode, start, end, when))
+        self._last = mark
+        self._put(mark)
         return MARK_SIZE
 
     def note_emptied(self, inode: int) -> None:
@@ -138,14 +145,26 @@ class Times:
         kept = [mark for mark in marks if wanted(mark.inode)]
         if len(kept) < len(marks):
             with suppress(OSError):
-                os.pwrite(self._fd, b"".join(_MARK.pack(*mark) for mark in kept), 0)
+                os.pwrite(self._fd, b"".join(map(_packed, kept)), 0)
                 os.ftruncate(self._fd, MARK_SIZE * len(kept))
 
     def _put(self, mark: Mark) -> None:
         with suppress(OSError):
             place = os.lseek(self._fd, 0, os.SEEK_END)
             # Whoever died in the middle of a mark has left a part of one.
-            os.pwrite(self._fd, _MARK.pack(*mark), place - place % MARK_SIZE)
+            self._last_place = place - place % MARK_SIZE
+            os.pwrite(self._fd, _packed(mark), self._last_place)
+
+    def _extend(self, end: int) -> bool:
+        """Have our last mark end there; False if another process has moved it (`keep`)."""
+        longer = self._last._replace(end=end)
+        with suppress(OSError):
+            if os.pread(self._fd, MARK_SIZE, self._last_place) != _packed(self._last):
+                return False
+            os.pwrite(self._fd, _packed(longer), self._last_place)
+            self._last = longer
+            return True
+        return False
 
     def _wait(self) -> bool:
         if self._fd < 0 and not self._open():
@@ -215,12 +234,26 @@ class Timeline:
 
         What came after the last mark came past us: a crash's last words.
         """
+        mark = self._mark_before(inode, offset)
+        if mark is None:
+            return changed
+        return changed if mark is self._marks[inode][-1] and offset >= mark.end else mark.when
+
+    def stream(self, inode: int, offset: int) -> int:
+        """What that byte was written to: OUT, ERR, or UNKNOWN."""
+        mark = self._mark_before(inode, offset)
+        return mark.stream if mark and mark.start <= offset < mark.end else UNKNOWN
+
+    def _mark_before(self, inode: int, offset: int) -> Mark | None:
+        """The mark of that byte, else the last one before it, else the first."""
         marks = self._marks.get(inode)
         if not marks:
-            return changed
-        index = bisect_right(marks, offset, key=lambda mark: mark.start) - 1
-        mark = marks[max(0, index)]
-        return changed if mark is marks[-1] and offset >= mark.end else mark.when
+            return None
+        return marks[max(0, bisect_right(marks, offset, key=lambda mark: mark.start) - 1)]
+
+
+def _packed(mark: Mark) -> bytes:
+    return _MARK.pack(mark.inode, mark.start, mark.end | mark.stream << _STREAM, mark.when)
 
 
 def _read(fd: int) -> list[Mark]:
@@ -230,4 +263,7 @@ def _read(fd: int) -> list[Mark]:
     except OSError:
         return []
     whole = len(content) - len(content) % MARK_SIZE
-    return [Mark._make(fields) for fields in _MARK.iter_unpack(content[:whole])]
+    return [
+        Mark(inode, start, end & (1 << _STREAM) - 1, when, end >> _STREAM)
+        for inode, start, end, when in _MARK.iter_unpack(content[:whole])
+    ]

@@ -3,6 +3,8 @@
 The primary must not block, and stderr may be a pipe whose reader has stopped
 or a terminal on hold: a line that does not fit now is dropped. A closed
 stderr is no reason to stop serving either.
+
+With ``--log-format json`` each line is an object: ``time``, ``source`` and ``message``.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ import select
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from launcher.config.settings import Settings
 from launcher.errors import LauncherError
-from launcher.logs.cleaning import printable, printable_lines
+from launcher.logs.cleaning import harmless_json, printable, printable_lines
 from launcher.logs.files import Limits, LogFile
 from launcher.logs.folder import PRIMARY, make_folder, require_files
+from launcher.logs.times import ERR
 from launcher.state.cluster_folder import ClusterFolder
 
 _STDOUT, _STDERR = 1, 2
@@ -39,14 +43,15 @@ class _Kept:
 
 
 _kept: _Kept | None = None
+_as_json = False
 
 
 def log(text: str) -> None:
     """Write one line with the time and ``[primary]``, or drop it."""
     stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-    line = f"{stamp} [primary] {printable(text)}\n".encode()
+    line = _object(text) if _as_json else f"{stamp} [primary] {printable(text)}\n".encode()
     if _kept:
-        _kept.file.append(line)
+        _kept.file.append(line, stream=ERR)
     else:
         _write(_STDERR, line)
 
@@ -56,9 +61,12 @@ def write(text: str) -> None:
     if not text:
         return
     lines = printable_lines(text if text.endswith("\n") else f"{text}\n").encode()
+    logged = _object(text.rstrip("\n")) if _as_json else lines
     if _kept:
-        _kept.file.append(lines)
-    _write(_kept.stderr if _kept else _STDERR, lines)
+        _kept.file.append(logged, stream=ERR)
+        _write(_kept.stderr, lines)  # for people
+    else:
+        _write(_STDERR, logged)
 
 
 def reopen() -> None:
@@ -89,12 +97,20 @@ def folder() -> int | None:
 
 @contextlib.contextmanager
 def in_its_place(settings: Settings, cluster: ClusterFolder) -> Iterator[None]:
-    """In the background: log to the cluster's folder, until the end of this process' cluster."""
-    if settings.log_to_files:
-        with _kept_in(cluster, Limits(settings.log_max_size, settings.log_keep)):
+    """Log as the settings say, until the end of this process' cluster.
+
+    In the background that is to the cluster's folder.
+    """
+    global _as_json
+    _as_json = settings.log_format == "json"
+    try:
+        if settings.log_to_files:
+            with _kept_in(cluster, Limits(settings.log_max_size, settings.log_keep)):
+                yield
+        else:
             yield
-    else:
-        yield
+    finally:
+        _as_json = False
 
 
 @contextlib.contextmanager
@@ -114,6 +130,12 @@ def _kept_in(cluster: ClusterFolder, limits: Limits) -> Iterator[None]:
             os.close(kept)
         file.close()
         os.close(place)
+
+
+def _object(text: str) -> bytes:
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    values = {"time": now, "source": PRIMARY, "message": text}
+    return f"{harmless_json(values, separators=(',', ':'))}\n".encode()
 
 
 def _write(fd: int, data: bytes) -> None:

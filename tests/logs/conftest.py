@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from launcher.logs.files import Limits, LogFile
+from tests.logs.console import Console, Following
 from tests.support import Cluster, StartCluster
 
 HERE = Path(__file__).parent
@@ -79,3 +80,25 @@ def folder(tmp_path: Path) -> Iterator[Folder]:
     folder = Folder(tmp_path / "logs")
     yield folder
     folder.close()
+
+
+@pytest.fixture
+def console(home: Path) -> Console:
+    """A command line, and a home of its own."""
+    return Console(home)
+
+
+@pytest.fixture
+def follow(console: Console) -> Iterator[Any]:
+    """``follow(*arguments)``: begins a ``logs -f``."""
+    started: list[Following] = []
+
+    def start(*arguments: str) -> Following:
+        command = console.command("logs", "-f", *arguments)
+        started.append(Following(command, console.environment))
+        return started[-1]
+
+    yield start
+    for each in started:
+        if each.process.poll() is None:
+            each.stop()

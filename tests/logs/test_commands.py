@@ -9,124 +9,15 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from launcher.logs.files import Limits, LogFile
-from launcher.logs.folder import make_folder
-from tests.support import ROOT, Cluster, StartCluster, eventually
-
-
-class Console:
-    """A LAUNCHER_HOME with clusters that have stopped, and a command line."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.environment = {**os.environ, "LAUNCHER_HOME": str(home), "PYTHONPATH": str(ROOT)}
-        self.environment.pop("NO_COLOR", None)
-        self.environment["TERM"] = "xterm"
-
-    def log(self, name: str, source: str = "0", size: int = 1000, keep: int = 3) -> LogFile:
-        """A log file of a cluster."""
-        folder = self.home / name
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for path in (self.home, folder):
-            path.chmod(0o700)
-        (folder / "lock").touch()
-        fd = os.open(folder, os.O_RDONLY)
-        try:
-            return LogFile(make_folder(fd, str(folder)), source, Limits(size, keep))
-        finally:
-            os.close(fd)
-
-    def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "launcher", *arguments]
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*arguments),
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-
-    def lines(self, *arguments: str) -> list[str]:
-        done = self.run("logs", *arguments)
-        assert (done.returncode, done.stderr) == (0, "")
-        return done.stdout.splitlines()
-
-    def refuses(self, *arguments: str, status: int = 1) -> str:
-        done = self.run(*arguments)
-        assert (done.returncode, done.stdout) == (status, "")
-        assert done.stderr.startswith("launcher: ")
-        assert done.stderr.count("\n") == 1
-        return done.stderr.removeprefix("launcher: ").strip()
-
-
-@pytest.fixture
-def console(home: Path) -> Console:
-    return Console(home)
-
-
-class Following:
-    """A ``logs -f`` that runs."""
-
-    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
-        self.lines: list[str] = []
-        self.process = subprocess.Popen(
-            command,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            # Shells have what they start in the background ignore Ctrl-C.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        )
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout
-        for line in self.process.stdout:
-            self.lines.append(line.rstrip("\n"))
-
-    def wait_for(self, text: str, within: float = 20) -> None:
-        """Until a line holds ``text``."""
-        eventually(lambda: any(text in line for line in self.lines), within)
-
-    def stop(self) -> tuple[int, str]:
-        """As with Ctrl-C: exit status and stderr."""
-        self.process.send_signal(signal.SIGINT)
-        self._thread.join(20)
-        assert self.process.stdout
-        assert self.process.stderr
-        with self.process.stdout, self.process.stderr as stderr:
-            return self.process.wait(20), stderr.read()
-
-
-@pytest.fixture
-def follow(console: Console) -> Iterator[Any]:
-    started: list[Following] = []
-
-    def start(*arguments: str) -> Following:
-        command = console.command("logs", "-f", *arguments)
-        started.append(Following(command, console.environment))
-        return started[-1]
-
-    yield start
-    for each in started:
-        if each.process.poll() is None:
-            each.stop()
-
+from tests.logs.console import Console
+from tests.support import Cluster, StartCluster, eventually
 
 # logs
 
@@ -159,9 +50,10 @@ def test_as_json(console: Console) -> None:
             "name": "web",
             "slot": 3,
             "source": "worker",
+            "stream": None,
             "line": 'say "hi" \x1b[31m \x7f \x9b \u202e grün',
         },
-        {"name": "web", "slot": None, "source": "primary", "line": "ready"},
+        {"name": "web", "slot": None, "source": "primary", "stream": None, "line": "ready"},
     ]
 
 

@@ -273,8 +273,9 @@ def test_a_line_has_its_own_time_not_that_of_the_emptying(
 
 
 def test_a_file_that_is_used_again_for_a_child_is_read_from_its_beginning(
-    folder: Folder, reader: LogReader
+    folder: Folder, reader: LogReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    set_clock(monkeypatch, 1000.0)  # so that there is one mark, however slow the machine is
     log = folder.log(size=1000, keep=1)
     child = os.open(folder.path / "0.log", os.O_WRONLY | os.O_APPEND)
     log.append(b"short\n")

@@ -4,29 +4,30 @@ They read and empty the files themselves, so they work for a cluster that has
 stopped, or hangs. Only ``reopen`` asks it for something.
 """
 
-import heapq
 import os
+import re
 import stat
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from operator import attrgetter
 from typing import Any
 
 import click
 
+from launcher.cli.asking.logged import Entry, Watched, chosen_logs, nothing_there, why_none
 from launcher.cli.asking.selection import for_each, report
 from launcher.cli.colours import of_source
 from launcher.cli.options import cluster_names, version
-from launcher.cli.text import complain
+from launcher.config.readers import MAX_WORKERS
 from launcher.control.client import call, no_such_cluster
-from launcher.errors import LauncherError
+from launcher.errors import LauncherError, UsageError
 from launcher.logs.cleaning import harmless_json, printable
 from launcher.logs.folder import file_name, require_files
-from launcher.logs.reading import Line, LogReader
 from launcher.logs.rotation import empty
+from launcher.logs.times import ERR, OUT, UNKNOWN
+from launcher.logs.wanted import Wanted, read_since
 from launcher.state.home import Home, require_name
 
 __all__ = ["flush", "logs", "reopen"]
@@ -36,18 +37,12 @@ LOOK_EVERY = 0.1
 
 REOPENED_WITHIN = 5.0
 
+LAST = 15
+MOST = 10_000_000
+"""Lines: what is shown where neither -n nor --since says otherwise; and at most."""
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A line of a cluster's log."""
-
-    name: str
-    line: Line
-
-    @property
-    def when(self) -> float:
-        """Seconds since the epoch."""
-        return self.line.when
+STREAMS = {"out": OUT, "err": ERR}
+_NAME_OF = {number: name for name, number in STREAMS.items()}
 
 
 _names = click.argument("names", metavar="[NAME...|all]", nargs=-1, shell_complete=cluster_names)
@@ -60,24 +55,48 @@ _names = click.argument("names", metavar="[NAME...|all]", nargs=-1, shell_comple
     "--lines",
     "count",
     metavar="N",
-    type=click.IntRange(0, 10_000_000),
-    default=15,
-    help="So many of the last lines.  [default: 15]",
+    type=click.IntRange(0, MOST),
+    help=f"So many of the last lines.  [default: {LAST}; with --since: all]",
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on with the lines that come, until Ctrl-C.")
+@click.option("-t", "--timestamps", is_flag=True, help="Each line with the time it was written.")
+@click.option(
+    "--only",
+    "stream",
+    type=click.Choice([*STREAMS]),
+    help="What was written to standard output, or to standard error.",
+)
+@click.option(
+    "--slot", metavar="N", type=click.IntRange(0, MAX_WORKERS - 1), help="Of the worker there."
+)
+@click.option("--since", metavar="10m|TIME", help="Not older: 90s, 2h, 1d; 14:30; a date.")
+@click.option("--grep", metavar="PATTERN", help="With a match of this regular expression.")
 @click.option("--json", "as_json", is_flag=True, help="Each line as a JSON object.")
 @version
-def logs(names: tuple[str, ...], count: int, follow: bool, as_json: bool) -> int:
+def logs(
+    names: tuple[str, ...],
+    count: int | None,
+    follow: bool,
+    timestamps: bool,
+    as_json: bool,
+    **asked: Any,
+) -> int:
     """Show what clusters have logged: all processes' lines, merged by time.
 
     Without a NAME: of all clusters. Each line begins with its slot and name;
     those of a pool (which loads the app) and the primary with that word.
     Control characters are shown as escapes. Reads the files, so it also works
     for clusters that have stopped.
+
+    What C code or a child process writes past Python is of neither stream
+    alone: it is shown with --only out and with --only err.
     """
+    wanted = _wanted(**asked)
+    if count is None:
+        count = MOST if asked["since"] else LAST
     with _home(names) as home:
-        watched = Watched(home, names)
-        show = _show_json if as_json else Table().show
+        watched = Watched(home, names, wanted)
+        show = _show_json if as_json else Table(timestamps).show
         show(watched.last(count, unfinished=not follow))
         try:
             while follow:
@@ -97,7 +116,7 @@ def flush(names: tuple[str, ...]) -> int:
     Those that are running go on logging to them.
     """
     with _home(names) as home:
-        chosen = _chosen(home, names)
+        chosen = chosen_logs(home, names)
         return report(chosen, [_flush(home, name) for name in chosen])
 
 
@@ -113,64 +132,12 @@ def reopen(names: tuple[str, ...]) -> int:
     return for_each(names or ("all",), _reopen)
 
 
-class Watched:
-    """The logs of the clusters that are meant."""
-
-    def __init__(self, home: Home, names: tuple[str, ...]) -> None:
-        self._home = home
-        self._names = names
-        self._readers: dict[str, LogReader] = {}
-        self._held: list[Entry] = []
-        self._told: set[str] = set()
-        """Clusters whose folder cannot be used, which was said."""
-
-    def last(self, count: int, unfinished: bool) -> list[Entry]:
-        """The last lines. LauncherError if there are no log files at all."""
-        chosen = _chosen(self._home, self._names)
-        found = [self._read(name, lambda r, f: r.last(f, count, unfinished)) for name in chosen]
-        if not self._readers:
-            raise LauncherError(_why_none(self._home, chosen))
-        merged = list(heapq.merge(*found, key=attrgetter("when")))
-        return merged[-count:] if count else []
-
-    def more(self) -> list[Entry]:
-        """The lines that have come, by time.
-
-        Held back until the next time, for what was written meanwhile to a file
-        that had been looked at already.
-        """
-        new = [entry for name in self._current() for entry in self._read(name, LogReader.more)]
-        latest = max(map(attrgetter("when"), self._held), default=0.0)
-        ready = self._held + [entry for entry in new if entry.when <= latest]
-        self._held = [entry for entry in new if entry.when > latest]
-        return sorted(ready, key=attrgetter("when"))
-
-    def _current(self) -> Sequence[str]:
-        """Also clusters that were not there when we began."""
-        everything = not self._names or self._names == ("all",)
-        return self._home.names() if everything else self._names
-
-    def _read(self, name: str, read: Callable[[LogReader, int], list[Line]]) -> list[Entry]:
-        try:
-            with self._home.logs(name) as folder:
-                if folder is None:
-                    return []
-                reader = self._readers.setdefault(name, LogReader())
-                return [Entry(name, line) for line in read(reader, folder)]
-        except LauncherError as error:  # of the folder; the others are to be shown all the same
-            if len(self._names) == 1 and self._names != ("all",):
-                raise
-            if name not in self._told:
-                self._told.add(name)
-                complain(str(error))
-            return []
-
-
 @dataclass(slots=True)
 class Table:
     """Prints lines for people: what comes from where, then the line."""
 
-    width: int = 0
+    timestamps: bool = False
+    width: int = field(default=0, init=False)
 
     def show(self, entries: Sequence[Entry]) -> None:
         """Print them at once."""
@@ -181,7 +148,12 @@ class Table:
 
     def _row(self, label: str, entry: Entry) -> str:
         head = click.style(f"{label.ljust(self.width)} |", fg=of_source(entry.line.source))
-        return f"{head} {printable(entry.line.text.expandtabs())}"
+        text = printable(entry.line.text.expandtabs())
+        return f"{head} {_stamp(entry.when)} {text}" if self.timestamps else f"{head} {text}"
+
+
+def _stamp(when: float) -> str:
+    return datetime.fromtimestamp(when).isoformat(" ", "milliseconds")
 
 
 def _show_json(entries: Iterable[Entry]) -> None:
@@ -198,51 +170,39 @@ def _values(entry: Entry) -> dict[str, Any]:
         "name": entry.name,
         "slot": int(source) if source.isdecimal() else None,
         "source": "worker" if source.isdecimal() else source,
+        "stream": _NAME_OF.get(entry.line.stream),
         "line": entry.line.text,
     }
+
+
+def _wanted(stream: str | None, slot: int | None, since: str | None, grep: str | None) -> Wanted:
+    """What the options ask for. UsageError for what they cannot mean."""
+    try:
+        earliest = read_since(since, datetime.now().astimezone()) if since else 0.0
+    except ValueError as error:
+        raise UsageError(f"--since: {since!r} {error}") from None
+    try:
+        pattern = re.compile(grep) if grep is not None else None
+    except re.error as error:
+        raise UsageError(f"--grep: {grep!r} is no regular expression: {error}") from None
+    source = None if slot is None else str(slot)
+    return Wanted(STREAMS[stream] if stream else UNKNOWN, source, earliest, pattern)
 
 
 def _home(names: Sequence[str]) -> closing[Home]:
     home = Home.open_existing()
     if home is None:
         for name in names:
-            raise no_such_cluster(require_name(name), []) if name != "all" else _nothing()
-        raise _nothing()
+            raise no_such_cluster(require_name(name), []) if name != "all" else nothing_there()
+        raise nothing_there()
     return closing(home)
-
-
-def _chosen(home: Home, names: Sequence[str]) -> list[str]:
-    """The clusters meant, running or not; all of them when none is named."""
-    known = home.names()
-    if not names or tuple(names) == ("all",):
-        if not known:
-            raise _nothing()
-        return known
-    for name in map(require_name, names):
-        if name not in known:
-            raise no_such_cluster(name, known)
-    return list(dict.fromkeys(names))
-
-
-def _nothing() -> LauncherError:
-    return LauncherError("there is no cluster: nothing to do")
-
-
-def _why_none(home: Home, names: Sequence[str]) -> str:
-    for name in names:
-        entry = home.entry(name)
-        if entry and entry.running:
-            if entry.settings and entry.settings.get("log_to_files"):
-                return f"the log folder of {name!r} was removed: python -m launcher reopen {name}"
-            return f"cluster {name!r} runs in the foreground: what it logs is shown there"
-    return f"no log files: {', '.join(names)}"
 
 
 def _flush(home: Home, name: str) -> str | LauncherError:
     try:
         with home.logs(name) as folder:
             if folder is None:
-                return LauncherError(_why_none(home, [name]))
+                return LauncherError(why_none(home, [name]))
             require_files(folder, os.path.join(home.path, name))
             empty(folder)
     except LauncherError as error:

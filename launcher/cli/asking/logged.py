@@ -1,0 +1,117 @@
+"""The log files of the clusters that are meant, as one log."""
+
+import heapq
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+
+from launcher.cli.text import complain
+from launcher.control.client import no_such_cluster
+from launcher.errors import LauncherError
+from launcher.logs.reading import Line, LogReader
+from launcher.logs.wanted import EVERYTHING, Wanted
+from launcher.state.home import Home, require_name
+
+__all__ = ["Entry", "Watched", "chosen_logs", "nothing_there", "why_none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of a cluster's log."""
+
+    name: str
+    line: Line
+
+    @property
+    def when(self) -> float:
+        """Seconds since the epoch."""
+        return self.line.when
+
+    def is_wanted(self, wanted: Wanted) -> bool:
+        """Whether it is to be shown."""
+        return wanted.takes(self.when, self.line.source, self.line.stream, self.line.text)
+
+
+class Watched:
+    """The logs of the clusters that are meant."""
+
+    def __init__(self, home: Home, names: tuple[str, ...], wanted: Wanted = EVERYTHING) -> None:
+        self._home = home
+        self._names = names
+        self._wanted = wanted
+        self._readers: dict[str, LogReader] = {}
+        self._held: list[Entry] = []
+        self._told: set[str] = set()
+        """Clusters whose folder cannot be used, which was said."""
+
+    def last(self, count: int, unfinished: bool) -> list[Entry]:
+        """The last lines. LauncherError if there are no log files at all."""
+        chosen = chosen_logs(self._home, self._names)
+        found = [
+            self._read(name, lambda r, f: r.last(f, count, unfinished, self._wanted))
+            for name in chosen
+        ]
+        if not self._readers:
+            raise LauncherError(why_none(self._home, chosen))
+        merged = list(heapq.merge(*found, key=attrgetter("when")))
+        return merged[-count:] if count else []
+
+    def more(self) -> list[Entry]:
+        """The lines that have come, by time.
+
+        Held back until the next time, for what was written meanwhile to a file
+        that had been looked at already.
+        """
+        new = [entry for name in self._current() for entry in self._read(name, LogReader.more)]
+        latest = max(map(attrgetter("when"), self._held), default=0.0)
+        ready = self._held + [entry for entry in new if entry.when <= latest]
+        self._held = [entry for entry in new if entry.when > latest]
+        ready.sort(key=attrgetter("when"))
+        return [entry for entry in ready if entry.is_wanted(self._wanted)]
+
+    def _current(self) -> Sequence[str]:
+        """Also clusters that were not there when we began."""
+        everything = not self._names or self._names == ("all",)
+        return self._home.names() if everything else self._names
+
+    def _read(self, name: str, read: Callable[[LogReader, int], list[Line]]) -> list[Entry]:
+        try:
+            with self._home.logs(name) as folder:
+                if folder is None:
+                    return []
+                reader = self._readers.setdefault(name, LogReader())
+                return [Entry(name, line) for line in read(reader, folder)]
+        except LauncherError as error:  # of the folder; the others are to be shown all the same
+            if len(self._names) == 1 and self._names != ("all",):
+                raise
+            if name not in self._told:
+                self._told.add(name)
+                complain(str(error))
+            return []
+
+
+def chosen_logs(home: Home, names: Sequence[str]) -> list[str]:
+    """The clusters meant, running or not; all of them when none is named."""
+    known = home.names()
+    if not names or tuple(names) == ("all",):
+        if not known:
+            raise nothing_there()
+        return known
+    for name in map(require_name, names):
+        if name not in known:
+            raise no_such_cluster(name, known)
+    return list(dict.fromkeys(names))
+
+
+def nothing_there() -> LauncherError:
+    return LauncherError("there is no cluster: nothing to do")
+
+
+def why_none(home: Home, names: Sequence[str]) -> str:
+    for name in names:
+        entry = home.entry(name)
+        if entry and entry.running:
+            if entry.settings and entry.settings.get("log_to_files"):
+                return f"the log folder of {name!r} was removed: python -m launcher reopen {name}"
+            return f"cluster {name!r} runs in the foreground: what it logs is shown there"
+    return f"no log files: {', '.join(names)}"
