@@ -33,8 +33,7 @@ class BindAddress:
                 return f"[{self.host}]:{self.port}"
             case "unix":
                 return f"unix:{self.path}"
-            case "fd":
-                return f"fd://{self.fd}"
+        return f"fd://{self.fd}"
 
 
 def parse_bind(text: str) -> BindAddress:

@@ -322,3 +322,8 @@ def test_settings_survive_json() -> None:
 def test_what_is_no_settings_object(change: dict[str, object], problem: str) -> None:
     with pytest.raises(LauncherError, match=problem):
         Settings.from_json(Settings().to_json() | change)
+
+
+def test_settings_of_a_cluster_without_workers_are_damaged() -> None:
+    with pytest.raises(LauncherError, match=r"^settings with a wrong value for 'wanted'$"):
+        Settings.from_json(Settings(chdir="/").to_json() | {"wanted": 0})

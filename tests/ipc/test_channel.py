@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import resource
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from launcher.ipc.channel import MAX_DESCRIPTORS, MAX_MESSAGE, Channel, ChannelClosed
+from tests.support import eventually
 
 Pair = tuple[Channel, Channel]
 
@@ -214,5 +216,63 @@ def test_a_dead_process_is_the_end(pair: Pair) -> None:
         os.kill(os.getpid(), 9)
     there.close()
     os.waitpid(pid, 0)
+    with pytest.raises(ChannelClosed):
+        here.receive()
+
+
+class Told(Channel):
+    """Counts how often it was full."""
+
+    full = threading.Semaphore(0)
+
+    def send(self, record: bytes, descriptors: Sequence[int] = ()) -> bool:
+        sent = super().send(record, descriptors)
+        if not sent:
+            self.full.release()
+        return sent
+
+
+def test_what_must_arrive_waits_for_the_other_side() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    here, there = Told(ours), Channel(theirs)
+    here.send_surely(b"at once")
+    assert received(there) == (b"at once", [])
+    while here.send(b"x" * 100_000):
+        pass
+    assert here.full.acquire(blocking=False)
+    sender = threading.Thread(target=here.send_surely, args=(b"surely",))
+    sender.start()
+    assert here.full.acquire(timeout=10)
+    assert here.full.acquire(timeout=10), "from here on it waits"
+    assert eventually(lambda: (there.receive() or (b"",))[0] == b"surely")
+    sender.join(10)
+    here.close()
+    there.close()
+
+
+def test_records_without_descriptors_may_come_with_something_else() -> None:
+    """Such as the credentials of the sender, where a socket is told to pass them (unix(7))."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    here, there = Channel(ours), Channel(theirs)
+    here.send(b"word")
+    assert received(there) == (b"word", [])
+    here.close()
+    there.close()
+
+
+def test_what_is_wrong_with_a_call_is_no_end_of_the_other_side(pair: Pair) -> None:
+    here, there = pair
+    with pytest.raises(OSError, match="Message too long"):
+        here.send(b"x" * (1 << 22))
+    with open(os.devnull) as no_socket:
+        os.dup2(no_socket.fileno(), there.fd)
+    with pytest.raises(OSError, match="non-socket"):
+        there.receive()
+
+
+def test_a_channel_that_was_closed_here_has_ended(pair: Pair) -> None:
+    here, _ = pair
+    here.close()
     with pytest.raises(ChannelClosed):
         here.receive()

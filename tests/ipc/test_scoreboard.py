@@ -397,3 +397,49 @@ def test_room_is_looked_for_without_touching_rows_that_nobody_has() -> None:
     assert board.room(rows[0], now=5_000_000_000) == 2, "the other gives no sign of life"
     assert os.fstat(fd).st_blocks * 512 < 100_000
     os.close(fd)
+
+
+def test_room_is_told_for_requests_and_for_streams(board: Scoreboard) -> None:
+    row = board.row(0)
+    row.capacity, row.streaming, row.stream_capacity, row.waiting = 4, 1, 2, 3
+    assert (row.capacity, row.streaming, row.stream_capacity, row.waiting) == (4, 1, 2, 3)
+
+
+def test_a_thread_counts_as_busy_from_before_its_request(board: Scoreboard) -> None:
+    row = board.row(0)
+    row.pad(0).claim()
+    assert (row.busy(), row.running()) == (1, [])
+    row.pad(0).put_off()
+    assert row.busy() == 0
+
+
+def test_a_request_whose_response_is_out_is_unanswered_no_more(board: Scoreboard) -> None:
+    row = board.row(0)
+    assert row.unanswered() == 0
+    for thread in range(3):
+        row.pad(thread).sign(thread)
+        begin(row, thread)
+    assert row.unanswered() == 3
+    row.pad(0).answer(10)
+    assert row.unanswered() == 2
+
+
+def test_where_very_many_run_all_count_as_unanswered() -> None:
+    fd = create(20)
+    row = Scoreboard(fd, 20).row(0)
+    os.close(fd)
+    for thread in range(20):
+        begin(row, thread)
+        row.pad(thread).answer(10)
+    assert row.unanswered() == 20
+
+
+def test_all_have_been_busy_since_the_last_one_began(board: Scoreboard) -> None:
+    row = board.row(0)
+    row.living = row.lived = 2
+    begin(row, 0, now=100)
+    assert row.all_busy_since() == 0
+    begin(row, 1, now=300)
+    assert row.all_busy_since() == 300
+    row.lived = 3  # one that is about to rest: its seat is there, and idle
+    assert row.all_busy_since() == 300

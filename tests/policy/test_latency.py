@@ -33,6 +33,10 @@ def test_exact_figures(counts: list[int], share: float, expected: float) -> None
     assert percentile(counts, SMALL, share) == pytest.approx(expected)
 
 
+def test_a_share_that_rounding_took_above_all_is_the_last_bound() -> None:
+    assert percentile([1, 0, 0, 0, 0], SMALL, 1.0000001) == 80.0
+
+
 def test_it_never_falls_as_the_share_grows() -> None:
     counts = [7 * index % 5 for index in range(BUCKETS)]
     found = [percentile(counts, BOUNDS, share / 100) or 0.0 for share in range(1, 101)]

@@ -77,6 +77,17 @@ def test_what_others_have_put_there_is_not_taken(memory: Path) -> None:
         assert not folder.findable
 
 
+def test_a_home_that_cannot_be_written_is_not_the_place(
+    tmp_path: Path, memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root can write everywhere, so what access(2) says is another user's."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(Home, "writable", lambda home: home.path == str(memory))
+    with claimed("web", {}) as (folder, problem):
+        assert folder.path == f"{memory}/web"
+        assert problem.startswith(f"{tmp_path}/.launcher cannot be written: its state is in")
+
+
 def test_a_wish_that_cannot_be_met_is_an_error(memory: Path) -> None:
     for path in ("/proc/none", "/sys"):
         with pytest.raises(LauncherError, match=f"^{path}"), claimed("x", {"LAUNCHER_HOME": path}):

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import resource
+import shutil
 import socket
 import stat
 import subprocess
@@ -16,9 +17,12 @@ from typing import IO
 
 import pytest
 
+from launcher import places
 from launcher.errors import LauncherError, UsageError
 from launcher.places import state_path
+from launcher.state import cluster_folder
 from launcher.state.cluster_folder import ClusterFolder
+from launcher.state.files import open_own
 from launcher.state.home import Home, require_name
 from launcher.state.process_id import ProcessId
 
@@ -531,3 +535,201 @@ def test_the_name_of_a_process_may_look_like_fields(tmp_path: Path) -> None:
             assert ProcessId.of(process.pid)
         finally:
             process.kill()
+
+
+# The folder of the cluster that this process is
+
+
+def test_a_cluster_is_complete_while_commands_can_find_it(home: Home, path: Path) -> None:
+    with home.claim("web") as folder, folder.bind_control_socket():
+        assert not folder.complete(), "nothing is kept of it yet"
+        folder.write_app_json({"app": "x:y"})
+        assert folder.complete()
+        (path / "web/control.sock").unlink()
+        assert not folder.complete()
+    assert not folder.complete(), "it was given up"
+
+
+def test_a_folder_that_was_removed_is_made_anew(home: Home, path: Path) -> None:
+    with home.claim("web") as folder:
+        folder.bind_control_socket().close()
+        shutil.rmtree(path)
+        assert not folder.complete()
+        folder.restore()
+        folder.bind_control_socket().close()
+        folder.write_app_json({"app": "x:y"})
+        assert folder.complete()
+        with open_home(path) as again:
+            entry = again.entry("web")
+        assert entry
+        assert entry.running
+        folder.restore()
+        assert not (path / "web/control.sock").exists(), "to be bound again, in the same folder"
+
+
+def test_what_another_has_made_anew_is_left_to_it(home: Home, path: Path) -> None:
+    with home.claim("web") as folder:
+        shutil.rmtree(path)
+        before = folder.dirfd
+        with (
+            other_process(path, "web"),
+            pytest.raises(LauncherError, match="'web' is already running"),
+        ):
+            folder.restore()
+        assert folder.dirfd == before
+
+
+def test_a_socket_that_cannot_be_bound_is_told_in_one_line(home: Home) -> None:
+    with home.claim("web") as folder, folder.bind_control_socket():
+        with pytest.raises(LauncherError, match=r"control\.sock: Address already in use: set"):
+            folder.bind_control_socket()
+        umask = os.umask(0)
+        os.umask(umask)
+        assert umask != 0o177
+
+
+def test_a_lock_that_cannot_be_opened_is_told_in_one_line(home: Home, path: Path) -> None:
+    (path / "web/lock").mkdir(parents=True)
+    with pytest.raises(LauncherError, match="Is a directory: set LAUNCHER_HOME to a folder"):
+        home.claim("web")
+
+
+def test_a_folder_that_is_forgotten_while_it_is_claimed_is_claimed_again(
+    home: Home, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Process A opens the folder; B, which held it, removes it; A finds out and begins again."""
+    taken = ClusterFolder.take
+
+    def too_late(folder: ClusterFolder) -> bool:
+        monkeypatch.setattr(ClusterFolder, "take", taken)
+        (path / "web").rmdir()
+        return taken(folder)
+
+    monkeypatch.setattr(ClusterFolder, "take", too_late)
+    home.claim("web").release(forget=True)
+
+
+def test_one_that_is_removed_between_two_steps(
+    home: Home, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the lock was taken: it is that of a folder which nothing finds any more."""
+    taken = ClusterFolder._lock
+
+    def too_late(folder: ClusterFolder) -> None:
+        monkeypatch.setattr(ClusterFolder, "_lock", taken)
+        taken(folder)
+        shutil.rmtree(path / "web")
+
+    monkeypatch.setattr(ClusterFolder, "_lock", too_late)
+    home.claim("web").release(forget=True)
+
+
+def test_one_that_is_removed_before_it_is_opened(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = open_own
+
+    def too_late(path: str, name: str, dirfd: int) -> int:
+        monkeypatch.setattr(cluster_folder, "open_own", opened)
+        os.rmdir(name, dir_fd=dirfd)
+        return opened(path, name, dirfd)
+
+    monkeypatch.setattr(cluster_folder, "open_own", too_late)
+    home.claim("web").release(forget=True)
+
+
+def test_one_that_is_removed_again_and_again(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ClusterFolder, "take", lambda folder: False)
+    with pytest.raises(LauncherError, match="removed again and again by another process"):
+        home.claim("web")
+
+
+def test_the_names_of_variables_are_kept_and_nothing_else(home: Home, path: Path) -> None:
+    assert home.variables("web") == []
+    with home.claim("web") as folder:
+        folder.write_app_json({"app": "x:y"})
+        folder.write_variables(["A", "B"])
+    assert home.variables("web") == ["A", "B"]
+    (path / "web/variables.json").write_text('{"variables": ["A", 1]}')
+    assert home.variables("web") == ["A"]
+    (path / "web/variables.json").write_text('{"variables": 1}')
+    assert home.variables("web") == []
+
+
+def test_a_cluster_that_is_forgotten_while_it_is_read(
+    home: Home, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.claim("web").release(forget=False)
+
+    def forgotten(dirfd: int) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr("launcher.state.home.holder", forgotten)
+    assert home.entry("web") is None
+
+
+def test_the_logs_of_a_cluster(home: Home, path: Path) -> None:
+    with home.logs("web") as found:
+        assert found is None
+    home.claim("web").release(forget=False)
+    (path / "web/logs").mkdir(0o700)
+    (path / "web/logs/0.log").write_text("line")
+    with home.logs("web") as found:
+        assert found is not None
+        assert os.listdir(found) == ["0.log"]
+
+
+def test_what_is_there_whatever_it_is(home: Home, path: Path) -> None:
+    (path / "link").symlink_to("nowhere")
+    assert home.has("link")
+    assert not home.has("nowhere")
+
+
+def test_a_cluster_that_does_not_run_is_forgotten(home: Home, path: Path) -> None:
+    home.claim("web").release(forget=False)
+    home.forget("web")
+    assert not (path / "web").exists()
+
+
+# Other places
+
+
+@pytest.fixture
+def spare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a foreground cluster goes that finds no home it can write."""
+    monkeypatch.setattr(places, "SHARED_MEMORY", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    return tmp_path / f"launcher-{os.geteuid()}"
+
+
+def test_readers_look_in_another_place_when_the_home_is_not_safe(
+    tmp_path: Path, spare: Path
+) -> None:
+    (tmp_path / "me").mkdir()
+    (tmp_path / "me/.launcher").symlink_to("/")
+    with pytest.raises(LauncherError, match="is a symlink"):
+        Home.open_existing({})
+    Home.at(str(spare)).close()
+    with Home.open_existing({}) or pytest.fail("none") as home:
+        assert home.path == str(spare)
+
+
+def test_readers_look_there_when_nothing_can_be_in_the_home(
+    tmp_path: Path, spare: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root can write everywhere, so what access(2) says is another user's."""
+    Home.open({}).close()
+    Home.at(str(spare)).close()
+    with Home.open_existing({}) or pytest.fail("none") as home:
+        assert home.path == f"{tmp_path}/me/.launcher"
+    monkeypatch.setattr(Home, "writable", lambda home: home.path == str(spare))
+    with Home.open_existing({}) or pytest.fail("none") as home:
+        assert home.path == str(spare)
+    spare.chmod(0o777)
+    with Home.open_existing({}) or pytest.fail("none") as home:
+        assert home.path == f"{tmp_path}/me/.launcher", "the other one is not safe"
+
+
+def test_what_is_planted_in_the_other_place_is_not_followed(spare: Path) -> None:
+    spare.symlink_to("nowhere")
+    assert Home.open_existing({}) is None

@@ -114,3 +114,14 @@ def test_what_was_used_long_ago_says_nothing() -> None:
     assert worker.ask() == (False, PAUSE)
     worker.pass_time(PAUSE)
     assert worker.ask() == (True, PAUSE)
+
+
+def test_two_looks_that_are_too_close_say_nothing() -> None:
+    worker = Worker()
+    worker.ask()
+    worker.pass_time(1)
+    assert worker.ask() == (False, PAUSE), "the look before is too old to compare with"
+    worker.pass_time(PAUSE / 2)
+    assert worker.ask() == (False, PAUSE)
+    worker.pass_time(PAUSE)
+    assert worker.ask() == (True, PAUSE)
