@@ -21,9 +21,10 @@ def _hidden(variable: str) -> Iterator[None]:
             os.environ[variable] = text
 
 
-# gunicorn reads these as it is imported, and fails, then or later, over what is no number.
-# How many workers there are, and where they listen, is not its business here, and the app
-# may mean something else by them. Where there is no gunicorn, or another, `supported` says so.
+# gunicorn reads these variables as it is imported, and fails, then or later, over a value that
+# is no number. Here it decides neither how many workers there are nor where they listen, and
+# the app may mean something else by them. Where there is no gunicorn, or an unknown version,
+# `supported` says so.
 with (
     _hidden("WEB_CONCURRENCY"),
     _hidden("PORT"),

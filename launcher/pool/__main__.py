@@ -22,7 +22,7 @@ from launcher.pool.loading.supported import installed_version, why_not
 def main() -> None:
     """Import what the pool needs, wait to be told what to load, and go on with that."""
     signals.take_over()
-    raise_limit()  # we may have been started before the primary did
+    raise_limit()  # the primary may not have raised it when it started this process
     channel_fd, *given = map(int, sys.argv[1:])
     channel = Channel(socket.socket(fileno=channel_fd))
     reason = why_not(installed_version()) or _import_the_rest()
@@ -36,16 +36,16 @@ def main() -> None:
 
 
 def _import_the_rest() -> str | None:
-    """Take the time now, while the primary imports too; why it cannot be done, if so."""
+    """Import it now, while the primary imports its own; why that cannot be done, if so."""
     try:
-        import launcher.pool.main  # noqa: F401 - not before: another gunicorn makes it fail
+        import launcher.pool.main  # noqa: F401 - only here: with an unknown gunicorn it fails
     except ImportError as error:
         return f"the launcher is not installed as it should be: {error}"
     return None
 
 
 def _told(channel: Channel) -> list[int]:
-    """The descriptors of `Begin`. Raises ChannelClosed when we are not needed after all."""
+    """The descriptors of `Begin`. Raises ChannelClosed when the primary needs no pool after all."""
     waiting = select.poll()
     waiting.register(channel.fd, select.POLLIN)
     waiting.poll()
@@ -59,4 +59,4 @@ if __name__ == "__main__":
     try:
         main()
     except ChannelClosed:
-        sys.exit(0)  # the primary is gone; there is nobody to tell
+        sys.exit(0)  # the primary is gone: no process is left to tell

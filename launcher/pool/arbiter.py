@@ -1,7 +1,7 @@
 """gunicorn's arbiter under orders: the primary says which worker to fork and when.
 
 The only subclass of gunicorn's arbiter; every override says why. Policy
-(how many, when again, who is too slow) is the primary's, so what is left is
+(how many, when again, which one is too slow) is the primary's, so what is left is
 what gunicorn does best: fork a worker in order, with its hooks, and reap it.
 ``tests/test_gunicorn_seam.py`` names every internal that is overridden.
 """
@@ -49,7 +49,7 @@ from launcher.pool.loading.source_watch import INTERVAL, SourceWatch
 from launcher.pool.orders import Orders
 
 _MOST_PATHS = 20
-"""Changed files that are told at a time; of 1,000 characters each, they fit into a message."""
+"""Changed files in one message, where they fit at 1,000 characters each."""
 
 _ORPHAN_GRACE = 4.0
 """Seconds that workers get to leave by themselves once the primary is gone."""
@@ -65,7 +65,7 @@ _EXHAUSTED = frozenset(
         errno.ENOSPC,
     }
 )
-"""What may be there again in a while: processes, memory, descriptors, space."""
+"""A fork that fails so may succeed in a while: too few processes, descriptors or bytes."""
 
 
 class Arbiter(GunicornArbiter):
@@ -98,7 +98,7 @@ class Arbiter(GunicornArbiter):
         super().__init__(app)
 
     def setup(self, app: Application) -> None:
-        """Overridden: the app is loaded already, or is for the workers to load."""
+        """Overridden: the app is loaded already, or the workers load it."""
         super().setup(app)
         self._make_worker: Callable[..., GunicornWorker] = self.worker_class
         self.worker_class = self._worker_with_orders
@@ -113,7 +113,7 @@ class Arbiter(GunicornArbiter):
         self._hooks.ready()
 
     def init_signals(self) -> None:
-        """Overridden: signals wake the same wait that the channel does."""
+        """Overridden: signals and the channel end the same wait."""
         self._wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         signals.set_aside()
@@ -125,9 +125,9 @@ class Arbiter(GunicornArbiter):
         """
         setproctitle(f"launcher: pool [{self._boot.settings.name}] gen {self._boot.generation}")
         self.start()
-        # What is loaded is shared with every worker until somebody writes to
-        # it; a collector that never looks at it does not. Not collected before:
-        # the holes would be filled, and pages unshared, by each worker (gc.freeze).
+        # Pool and workers share the pages of what is loaded until a process writes to one.
+        # The garbage collector writes to all that it looks at; what is frozen it passes over.
+        # No collection before: each worker would fill the holes, and unshare pages (gc.freeze).
         gc.freeze()
         waiting = select.poll()
         waiting.register(self._channel.fd, select.POLLIN)
@@ -150,7 +150,7 @@ class Arbiter(GunicornArbiter):
         while self._orders:
             spawn, sock = self._orders.popleft()
             self._fork(spawn, sock)
-            # A worker that leaves does not come by here: it may still wait for threads of the
+            # A worker that leaves does not return to here: it may still wait for threads of the
             # app, and its end of the channel stays open until the process has ended.
             sock.close()
 
@@ -178,7 +178,7 @@ class Arbiter(GunicornArbiter):
         match message:
             case Spawn() if descriptors:
                 self._orders.append((message, socket.socket(fileno=descriptors[0])))
-            case Spawn():  # no room for the descriptor here
+            case Spawn():  # no descriptor was free for the one that came along
                 self._report(SpawnFailed(message.id, "too many open files"))
             case Reopen():
                 if self.log:
@@ -216,7 +216,7 @@ class Arbiter(GunicornArbiter):
                 raise
             self._report(SpawnFailed(spawn.id, error.strerror or str(error)))
             return
-        with contextlib.suppress(OSError):  # no descriptors left: it says hello itself
+        with contextlib.suppress(OSError):  # no descriptors left: the worker says hello itself
             pidfd = os.pidfd_open(pid)
             try:
                 self._report(Forked(spawn.id, pid), (pidfd,))
@@ -229,13 +229,13 @@ class Arbiter(GunicornArbiter):
         return cast(GunicornWorker, worker)
 
     def _in_the_worker(self, _: GunicornArbiter, worker: Any) -> None:
-        """In the hook's place, which is the first that runs in the new process."""
+        """Run in place of the hook that is called first in the new process."""
         worker.become()
         with worker.failure_told():
             self._post_fork(self, worker)
 
     def _leave_the_pool(self) -> None:
-        """In a new worker: close what is the pool's, else end of file would lie to the primary."""
+        """In a new worker: close the pool's descriptors. Else the primary misses ends of file."""
         signal.set_wakeup_fd(-1)
         os.close(self._wake_read)
         self._channel.close()
@@ -252,7 +252,7 @@ class Arbiter(GunicornArbiter):
     def _report(
         self, message: Changed | Exited | Forked | SpawnFailed, descriptors: tuple[int, ...] = ()
     ) -> None:
-        with contextlib.suppress(ChannelClosed):  # found out by the next receive
+        with contextlib.suppress(ChannelClosed):  # the next receive raises it again
             self._channel.send(encode(message), descriptors)
 
     def _wake_up(self) -> None:
@@ -260,7 +260,7 @@ class Arbiter(GunicornArbiter):
             os.read(self._wake_read, 4096)
 
     def _wait_for_orphans(self) -> None:
-        """The workers have seen the same end of file and finish; the stuck are killed."""
+        """Wait for the workers, which have seen the same end of file; kill the stuck ones."""
         deadline = time.monotonic() + _ORPHAN_GRACE
         waiting = select.poll()
         waiting.register(self._wake_read, select.POLLIN)

@@ -1,10 +1,10 @@
 """When gunicorn's server hooks run here; ``docs/gunicorn.md`` has the table of all.
 
 gunicorn's master lives as long as the server. Here each generation has a pool of its
-own, and two overlap in a reload. So what is once for a server is run by the first pool,
-and what claims something that only one can have (a port), once a pool is alone.
+own, and two overlap in a reload. So the first pool runs the hooks that run once for a server,
+and a pool that is alone those that claim something which only one can have (a port).
 
-What a hook raises before its generation serves is the end of that; later it is logged.
+An exception in a hook ends a generation that does not serve yet; later it is logged.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FIRST = 1
 class Departed:
     """Stands in ``child_exit`` for a process of an earlier pool: a worker, or that pool itself.
 
-    Has what hooks read of a worker there.
+    It has the attributes of a worker that hooks read there.
     """
 
     pid: int
@@ -56,7 +56,7 @@ class Hooks:
         hook(self._arbiter)
 
     def ready(self) -> None:
-        """The pool is about to fork. Only the first is alone by then."""
+        """The pool is about to fork workers. Only a cluster's first pool is alone by then."""
         if self._first:
             self._arbiter.cfg.when_ready(self._arbiter)
 
@@ -66,7 +66,7 @@ class Hooks:
             self._arbiter.cfg.child_exit(self._arbiter, worker)
 
     def heard(self, news: Alone | Buried | Scaled) -> None:
-        """The primary has said something that a hook is about."""
+        """Run the hooks for what the primary has said."""
         match news:
             case Alone():
                 with self._logged("when_ready"):
@@ -75,7 +75,7 @@ class Hooks:
                 self.child_exit(Departed(pid, age, self._arbiter.cfg, self._arbiter.log))
             case Scaled(workers):
                 with self._logged("nworkers_changed"):
-                    self._arbiter.num_workers = workers  # the hook is in its setter
+                    self._arbiter.num_workers = workers  # the setter runs the hook
 
     def end(self) -> None:
         """The pool ends."""

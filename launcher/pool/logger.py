@@ -22,7 +22,7 @@ class _Formatter(logging.Formatter):
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Whether the primary has not said it better: which worker, in which slot, is ready."""
+    """Whether the line tells more than the primary's: which worker, in which slot, is ready."""
     return record.msg != "Booting worker with pid: %s"
 
 
@@ -41,7 +41,7 @@ class _Steadfast:
     """A logger that cannot be disabled.
 
     An app that configures logging disables all loggers that it does not name, unless
-    it says otherwise (`logging.config`). It means those of libraries, not its server's.
+    it says otherwise (`logging.config`). That is meant for libraries, not for the server.
     """
 
     @property
@@ -51,7 +51,7 @@ class _Steadfast:
 
     @disabled.setter
     def disabled(self, _value: bool) -> None:
-        """As it was."""
+        """Nothing: the logger stays enabled."""
 
 
 class Logger(GunicornLogger):

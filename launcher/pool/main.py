@@ -34,7 +34,7 @@ _STDERR = 2
 
 
 def run(channel: Channel, descriptors: list[int], started_over: bool) -> NoReturn:
-    """Do what the descriptors of `Begin` say until the primary lets us go.
+    """Do what the descriptors of `Begin` say until the primary closes the channel.
 
     ``started_over``: the app has turned out not to be fit to be forked; see `_start_over`.
     """
@@ -48,7 +48,7 @@ def run(channel: Channel, descriptors: list[int], started_over: bool) -> NoRetur
         settings = dataclasses.replace(boot.settings, preload=False)
         boot = dataclasses.replace(boot, settings=settings)
     output = _output(boot, *descriptors[2:])
-    # Before the app is loaded: what changes meanwhile may have been read already.
+    # Before the app is loaded: a file that changes meanwhile may have been read already.
     sources = _sources(boot.settings)
     notices: list[str] = []
     failure = None
@@ -74,7 +74,7 @@ def run(channel: Channel, descriptors: list[int], started_over: bool) -> NoRetur
 
 @contextlib.contextmanager
 def _failure_told(channel: Channel) -> Iterator[None]:
-    """The primary hears what ends the pool: a server hook of the user's, as a rule."""
+    """Report what ends the pool to the primary: what a server hook raises, as a rule."""
     pool = os.getpid()
     try:
         yield
@@ -85,17 +85,17 @@ def _failure_told(channel: Channel) -> Iterator[None]:
             raise
         failure = LoadError.from_a_hook(error)
         channel.send(encode(Failed(failure.reason, failure.detail)))
-        # Before the channels of workers that were to be forked: `Roster._worker_lost`.
+        # Told before the channels of workers that were not forked close: `Roster._worker_lost`.
         channel.close()
         sys.exit(APP_FAILED)
 
 
 @contextlib.contextmanager
 def _ended_with(channel: Channel) -> Iterator[None]:
-    """The kernel ends this process when the primary dies, whatever the app is doing.
+    """Have the kernel end this process when the primary dies, whatever the app is doing.
 
-    Nothing is said over the channel meanwhile, so its end is all that can
-    raise a signal (fcntl(2), F_SETSIG).
+    No message comes over the channel meanwhile, so only the end of the channel can raise a
+    signal (fcntl(2), F_SETSIG).
     """
     fcntl.fcntl(channel.fd, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(channel.fd, fcntl.F_SETSIG, signal.SIGKILL)
@@ -116,7 +116,7 @@ def _sources(settings: Settings) -> SourceWatch | None:
 
 
 def _output(boot: Boot, logs: int | None = None) -> Output:
-    """Where this process and its workers write; in the background their files, from now on."""
+    """Where this process and its workers write: in the background, log files from now on."""
     if logs is None:
         return Output()
     limits = Limits(boot.settings.log_max_size, boot.settings.log_keep)
@@ -124,11 +124,11 @@ def _output(boot: Boot, logs: int | None = None) -> Output:
 
 
 def _load(boot: Boot, notices: list[str]) -> tuple[Application, str | None]:
-    """Load the app, unless the workers are to; also why it must not be forked, if so.
+    """Load the app, unless the workers load it; and why this process must not be forked, if so.
 
     ``notices`` as of `Application`. Raises LoadError.
     """
-    # Where -m found this package; the app's own folder takes its place.
+    # The folder in which -m found this package; the app's own folder takes its place.
     sys.path[0] = boot.settings.chdir
     known = open_sockets()
     application = Application(boot, notices)
@@ -155,7 +155,9 @@ def _start_over(descriptors: list[int], environment: dict[str, str]) -> None:
     processes. ``descriptors`` are kept, and the variables as they were at first.
     """
     for fd in map(int, os.listdir("/proc/self/fd")):
-        with contextlib.suppress(OSError):  # the folder was listed through a descriptor too
+        with contextlib.suppress(
+            OSError
+        ):  # the listing itself used a descriptor that is closed by now
             os.set_inheritable(fd, fd in descriptors or fd <= _STDERR)
     os.chdir(PACKAGE_ROOT)
     arguments = [sys.executable, "-m", "launcher.pool", *map(str, descriptors)]

@@ -13,17 +13,17 @@ from launcher.logs.streams import Output
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """Who the worker is, its row of the scoreboard, and its end of the channel to the primary."""
+    """The worker's identity, its row of the scoreboard, its end of the channel to the primary."""
 
     id: int
     slot: int
     generation: int
     row: Row
     board: Scoreboard
-    """The rows of all workers; the others' are only looked at."""
+    """The rows of all workers; a worker writes to its own only."""
     sock: socket.socket
     settings: Settings
     addresses: list[str]
     output: Output
     leave_the_pool: Callable[[], None]
-    """Closes what belongs to the pool; called first of all in the new process."""
+    """Closes the pool's descriptors; called first of all in the new process."""

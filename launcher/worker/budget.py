@@ -10,9 +10,9 @@ App = Callable[..., Any]
 
 
 def counted(app: App, limit: int, spent: Callable[[], None]) -> App:
-    """``app``, which calls ``spent`` as it is called for the ``limit``-th time.
+    """``app``, so that its ``limit``-th call calls ``spent`` first.
 
-    In the thread of that request, which is the last one unless others have begun meanwhile.
+    In the thread of that request, which is the last to begin, but for those that begin meanwhile.
     """
     count = itertools.count(1)  # next() is atomic: several threads run the app
 

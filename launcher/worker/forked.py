@@ -1,9 +1,9 @@
 """A child that the app forks is no worker.
 
-It begins as a copy of the thread that forked, in the middle of a request, and with every
-socket of the worker. Unless it ends by itself, as those of multiprocessing and subprocess
-do, it comes back to us, by ``sys.exit()`` or by returning: there it ends, before it
-answers its parent's client or takes what is meant for its parent.
+The child begins as a copy of the thread that forked, in the middle of a request, and with every
+socket of the worker. Children of multiprocessing and subprocess end by themselves. Any other
+comes back to our code, by ``sys.exit()`` or by returning, and ends there, before it answers
+its parent's client or takes a connection that is meant for its parent.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import traceback
 from typing import NoReturn
 
 in_child = False
-"""Whether this is such a child."""
+"""Whether this process is such a child."""
 
 
 def watch() -> None:
-    """Notice forks from here on. Once, in a worker."""
+    """Notice forks from now on; a worker calls this once."""
     os.register_at_fork(after_in_child=_note)
 
 
 def leave() -> NoReturn:
-    """End such a child with the status that it has raised, if it did."""
+    """End such a child, with the status of its SystemExit if it has raised one."""
     status, error = 1, sys.exception()
     try:
         if isinstance(error, SystemExit) and isinstance(error.code, int | None):

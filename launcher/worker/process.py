@@ -30,13 +30,13 @@ from launcher.worker.threads.desk import CADENCE
 _TICK = 0.5
 
 _ORPHAN_GRACE = 3.0
-"""Seconds for what runs once the primary is gone."""
+"""Seconds that running requests have once the primary is gone."""
 
 
 class Worker(GunicornWorker):
     """gunicorn's worker, except that connections come over the channel.
 
-    The main thread serves nothing: it keeps time, handles signals and ends
+    The main thread runs no request: it keeps time, handles signals and ends
     the process. The crew's threads run the app.
     """
 
@@ -44,16 +44,16 @@ class Worker(GunicornWorker):
 
     @property
     def nr(self) -> int:
-        """How many requests it has begun, as gunicorn's hooks know it. Counted elsewhere."""
+        """How many requests the worker has begun, for gunicorn's hooks; the scoreboard counts."""
         row = self.orders.row
         return row.requests() + row.busy()
 
     @nr.setter
     def nr(self, value: int) -> None:
-        """Nothing: gunicorn begins with 0, and so does the row."""
+        """Nothing: gunicorn sets it to 0 at first, and the row begins with 0 too."""
 
     def become(self) -> None:
-        """In the new process, before anything of the user's: be the worker that was ordered."""
+        """Be the worker that was ordered: in the new process, before any code of the user's."""
         orders = self.orders
         orders.leave_the_pool()
         orders.output.become(str(orders.slot))
@@ -67,7 +67,7 @@ class Worker(GunicornWorker):
         self._channel = Channel(orders.sock)
 
     def init_process(self) -> None:
-        """Overridden: say hello; what ends the worker is reported to the primary."""
+        """Overridden: say hello, and report what ends the worker to the primary."""
         orders = self.orders
         if self.cfg.uid != os.geteuid():
             orders.output.give_to(self.cfg.uid, self.cfg.gid)
@@ -77,7 +77,7 @@ class Worker(GunicornWorker):
 
     @contextlib.contextmanager
     def failure_told(self) -> Iterator[None]:
-        """What ends the worker is reported to the primary: what a hook raises, as a rule."""
+        """Report what ends the worker to the primary: what a hook raises, as a rule."""
         try:
             yield
         except LoadError as error:
@@ -89,17 +89,19 @@ class Worker(GunicornWorker):
             sys.exit(WORKER_FAILED)
 
     def load_wsgi(self) -> None:
-        """Overridden: what goes wrong with the app is a LoadError, see `failure_told`."""
+        """Overridden: raises LoadError where the app cannot be loaded; see `failure_told`."""
         self.wsgi = self.app.wsgi()
         signals.insist(signal.SIGTERM)
         self._count_requests()
 
     def _count_requests(self) -> None:
-        """Have the primary told when there were enough (``--max-requests``)."""
+        """Have the primary told when the worker has begun ``--max-requests``."""
         orders, settings = self.orders, self.orders.settings
         if settings.max_requests:
             limit = int(staggered(settings.max_requests, orders.slot, settings.wanted))
-            limit += settings.health_path is not None  # the primary's own
+            limit += (
+                settings.health_path is not None
+            )  # the primary's own request, which asks for the health
             self.wsgi = counted(self.wsgi, limit, self._spent)
 
     def _spent(self) -> None:
@@ -107,7 +109,7 @@ class Worker(GunicornWorker):
         self.tell(Spent())
 
     def init_signals(self) -> None:
-        """Overridden: gunicorn's takes from the app what it has installed while it was loaded."""
+        """Overridden: gunicorn's would replace handlers that the app has installed as it loaded."""
         signal.set_wakeup_fd(self.PIPE[1], warn_on_full_buffer=False)
         signals.react(
             {
@@ -124,7 +126,7 @@ class Worker(GunicornWorker):
         self.alive = False
 
     def handle_usr1(self, sig: int, frame: FrameType | None) -> None:
-        """SIGUSR1: open the log files anew. gunicorn's own here, ours in the main loop."""
+        """SIGUSR1: open the log files anew, gunicorn's here and ours in the main loop."""
         super().handle_usr1(sig, frame)
         self.wake()
 
@@ -146,12 +148,12 @@ class Worker(GunicornWorker):
 
     def wake(self) -> None:
         """Have the main thread look again. For any thread."""
-        with contextlib.suppress(BlockingIOError):  # full: it will
+        with contextlib.suppress(BlockingIOError):  # full: the main thread is going to look anyway
             os.write(self.PIPE[1], b"w")
 
     def run(self) -> None:
         """Overridden: serve until told to leave."""
-        self.app.refuse_if_patched()  # by a hook: post_fork is a usual place
+        self.app.refuse_if_patched()  # a hook may have patched: post_fork is a usual place
         crew = self._crew = Crew(self, self.orders, self, self._channel)
         forked.watch()
         crew.start()
@@ -184,21 +186,21 @@ class Worker(GunicornWorker):
                 crew.retire(final=False)
 
     def _patience(self, crew: Crew) -> float:
-        """Seconds until there is something to do, should nobody say so."""
+        """Seconds until the main thread has something to do, if it is not woken before."""
         tick = CADENCE if crew.desk.open or len(crew.queue) else _TICK
         if not crew.retiring:
             return tick
         return min(tick, max(0.0, crew.soonest() - time.monotonic()))
 
     def _abort(self) -> None:
-        """The hook for a worker with a request whose time is up, as gunicorn's master has it."""
+        """Run the hook that gunicorn has for a worker whose request has taken too long."""
         try:
             self.cfg.worker_abort(self)
         except Exception:
             self.log.exception("Exception in worker_abort hook")
 
     def _finish_as_orphan(self, crew: Crew, now: float) -> None:
-        """The primary is gone: nobody else will come; finish what runs, but not for long."""
+        """The primary is gone, so no connection will come: finish what runs, but not for long."""
         if not crew.final:
             crew.retire(final=True)
             self._orphan_deadline = now + _ORPHAN_GRACE

@@ -28,7 +28,7 @@ class Application(BaseApplication):
     """gunicorn's view of the app: the configuration and the callable.
 
     ``notices`` gets lines about settings of gunicorn's that have no effect, also
-    when the rest of it cannot be loaded: they may tell why.
+    when the configuration cannot be loaded: they may tell why.
     """
 
     cfg: Config
@@ -44,7 +44,7 @@ class Application(BaseApplication):
         self.load_config()
 
     def load_config(self) -> None:
-        """gunicorn's defaults < its file < its variable < what is ours to set."""
+        """gunicorn's defaults < its file < its variable < what the launcher sets."""
         settings = self.boot.settings
         _enter(settings.chdir)
         if settings.env_file:
@@ -63,7 +63,7 @@ class Application(BaseApplication):
         sys.path[:0] = [os.path.abspath(folder) for folder in folders if folder]
 
     def _variables(self) -> dict[str, str]:
-        """What gunicorn's arbiter sets: here before the app is loaded, as it is there."""
+        """The variables that gunicorn's arbiter sets before the app is loaded."""
         try:
             return {"SERVER_SOFTWARE": SERVER_SOFTWARE, **self.cfg.env}
         except RuntimeError as error:
@@ -72,7 +72,7 @@ class Application(BaseApplication):
     def set_up_log(self) -> None:
         """Have gunicorn's loggers ready before the app is loaded, as apps expect of gunicorn.
 
-        They copy handlers and level of ``gunicorn.error``. The arbiter does it again. Raises
+        Apps copy handlers and level of ``gunicorn.error``. The arbiter sets them up again. Raises
         LoadError.
         """
         try:
@@ -110,12 +110,12 @@ class Application(BaseApplication):
 
 
 def _wsgi_app(name: str, app: Any) -> Any:
-    """``app``, unless it is plain that it cannot be called as PEP 3333 says: LoadError then."""
+    """``app``. Raises LoadError when it plainly cannot be called as PEP 3333 says."""
     if any(map(inspect.iscoroutinefunction, (app, type(app).__call__))):
         raise LoadError(f"cannot load {name!r}: it is an ASGI app, and this serves WSGI apps")
     try:
         takes = inspect.signature(app)
-    except (TypeError, ValueError):  # of an extension module
+    except (TypeError, ValueError):  # a callable of an extension module
         return app
     try:
         takes.bind({}, print)
@@ -138,11 +138,13 @@ def _read_config(path: str, name: str) -> dict[str, str]:
 
 
 def _read_env_file(path: str) -> dict[str, str]:
-    """The variables a file sets. They win over those the launcher was started with."""
-    from dotenv import dotenv_values  # only who has such a file waits for it
+    """The variables that a file sets. They win over those the launcher was started with."""
+    from dotenv import dotenv_values  # imported only where there is such a file
 
     try:
-        with open(path, encoding="utf-8") as file:  # by itself, dotenv takes a lost file for empty
+        with open(
+            path, encoding="utf-8"
+        ) as file:  # dotenv takes a file that is not there for an empty one
             values = dotenv_values(stream=file)
     except (OSError, ValueError) as error:
         raise LoadError(f"cannot read the environment in {path}: {error}") from None
@@ -162,13 +164,13 @@ def _require_folder(key: str, folder: str | None) -> None:
 
 
 def _ours(settings: Settings, addresses: list[str]) -> dict[str, Any]:
-    """What the launcher decides, as gunicorn, its hooks and the app are to see it."""
+    """What the launcher decides, as gunicorn's settings, for its hooks and the app to see."""
     values: dict[str, Any] = {
         "worker_class": "launcher.worker.process.Worker",
         "logger_class": Logger,
-        # Shared per user, and stolen by the second instance.
+        # gunicorn's control socket is one for each user: a second instance steals it.
         "control_socket_disable": True,
-        # The one that waits for what is missing; the one in C does not.
+        # gunicorn's own parser waits for what is missing; the one in C does not.
         "http_parser": "python",
         "bind": addresses,
         "backlog": settings.backlog,
@@ -186,14 +188,14 @@ def _ours(settings: Settings, addresses: list[str]) -> dict[str, Any]:
         "chdir": settings.chdir,
     }
     if settings.log_to_files:
-        values["capture_output"] = False  # what is printed is in our files
+        values["capture_output"] = False  # our files have what is printed
     if settings.access_log:
         values["accesslog"] = "-"
     return values
 
 
 def _whole_seconds(seconds: float) -> int:
-    """gunicorn knows no other; 0 keeps its meaning."""
+    """Seconds as gunicorn has them: whole; 0 keeps its meaning."""
     return math.ceil(seconds)
 
 

@@ -15,7 +15,7 @@ _SQLITE = b"SQLite format 3\0"
 
 
 def open_sockets() -> dict[str, int]:
-    """This process's sockets: what the kernel calls each, and its descriptor (proc(5))."""
+    """This process's sockets, by the name that the kernel has for each: descriptors (proc(5))."""
     return {target: fd for fd, target in _open_files() if target.startswith("socket:")}
 
 
@@ -38,21 +38,21 @@ def _live_threads() -> str | None:
     for _ in range(_LOOKS):
         if len(os.listdir("/proc/self/task")) == 1:
             return None
-        time.sleep(0.001)  # a thread that has just ended is there for a moment more
+        time.sleep(0.001)  # a thread that has just ended stays for a moment
     return "loading it started threads of a native library"  # gRPC, librdkafka, OpenBLAS…
 
 
 def _connection(known_sockets: Container[str]) -> str | None:
     for name, fd in open_sockets().items():
         if name not in known_sockets:
-            with contextlib.suppress(OSError):  # not connected: a listener, say
+            with contextlib.suppress(OSError):  # a socket that is not connected, as a listener
                 return f"loading it opened a connection to {_peer(fd)}"
     return None
 
 
 def _database() -> str | None:
     for fd, target in _open_files():
-        with contextlib.suppress(OSError):  # it cannot be read from
+        with contextlib.suppress(OSError):  # a descriptor that cannot be read from
             if os.pread(fd, len(_SQLITE), 0) == _SQLITE:
                 return f"loading it opened the database {target}"
     return None
@@ -61,7 +61,9 @@ def _database() -> str | None:
 def _open_files() -> Iterator[tuple[int, str]]:
     """This process's descriptors and what is behind each."""
     for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):  # the folder was listed through a descriptor too
+        with contextlib.suppress(
+            OSError
+        ):  # the listing itself used a descriptor that is closed by now
             yield int(name), os.readlink(f"/proc/self/fd/{name}")
 
 

@@ -22,13 +22,13 @@ from launcher.config.settings import OPTIONS_BY_NAME
 from launcher.pool.loading.load_error import LoadError
 
 VARIABLE = "GUNICORN_CMD_ARGS"
-"""gunicorn takes what it holds for a part of its command line."""
+"""gunicorn takes the value of this variable for a part of its command line."""
 
 OF_VARIABLES = {"forwarded_allow_ips": "FORWARDED_ALLOW_IPS"}
 """Defaults that gunicorn takes from a variable, as it is imported; here when they are all known."""
 
 DEFAULT_FILE = "gunicorn.conf.py"
-"""What gunicorn reads by itself, and the launcher only when told to."""
+"""The file that gunicorn reads by itself, and the launcher only when told to."""
 
 
 def _names(text: str) -> frozenset[str]:
@@ -51,7 +51,7 @@ HONOURED = _names(
     keyfile certfile cert_reqs ca_certs ciphers
     """
 )
-"""These do what they do in gunicorn."""
+"""Settings that do what they do in gunicorn."""
 
 OPTION = {
     "config": "gunicorn_config",
@@ -77,7 +77,7 @@ OPTION = {
     "proc_name": "name",
     "default_proc_name": "name",
 }
-"""These have no effect, because an option of the launcher decides: which."""
+"""Settings without effect, by name: the option of the launcher that decides instead."""
 
 NOT_USED = _names(
     """
@@ -94,13 +94,13 @@ NOT_USED = _names(
     control_socket control_socket_mode control_socket_disable
     """
 )
-"""These have no effect, and nothing stands in their place."""
+"""Settings without effect, for which the launcher has no option."""
 
 REFUSED = {
     "protocol": "the launcher speaks HTTP only",
     "dirty_apps": "nothing runs them here, and the app would ask in vain",
 }
-"""With another value than gunicorn's default, an app would not work as it is meant to."""
+"""Settings that are refused with another value than the default: the app would not work."""
 
 
 def configure(
@@ -110,8 +110,8 @@ def configure(
 
     The app's variables are set already, also those of ``--env-file``.
 
-    ``ours``: what the launcher sets itself this time. ``app_given``: it was told which app
-    to load. The current folder is the app's. Raises LoadError.
+    ``ours``: what the launcher sets itself this time. ``app_given``: the launcher was told
+    which app to load. The current folder is the app's. Raises LoadError.
     """
     given = _of_variable(cfg)
     named = given.pop("config", None)
@@ -138,7 +138,7 @@ def configure(
 
 
 def _take(cfg: Config, source: str, values: Mapping[str, Any], ours: Container[str]) -> list[str]:
-    """Set what is honoured; a notice that names the rest of gunicorn's settings, if any."""
+    """Set what is honoured; a notice that names the settings without effect, if any."""
     unused = []
     for key, value in values.items():
         if key in ours or key in OPTION or key in NOT_USED:
@@ -183,7 +183,7 @@ def _of_variable(cfg: Config) -> dict[str, Any]:
             values = vars(cfg.parser().parse_args(shlex.split(text)))
     except ValueError as error:  # a quote that is not closed
         raise LoadError(f"{VARIABLE}: {error}") from None
-    except SystemExit:  # argparse's way; also of --help and --version
+    except SystemExit:  # argparse raises it for errors, and for --help and --version
         last = complaint.getvalue().strip().rpartition("\n")[2].rpartition("error: ")[2]
         raise LoadError(f"{VARIABLE}: {text!r}: {last}") from None
     values["wsgi_app"] = next(iter(values.pop("args")), None)

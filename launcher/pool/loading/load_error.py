@@ -32,9 +32,9 @@ class LoadError(Exception):
 
     @classmethod
     def from_a_hook(cls, error: BaseException, process: str = "the pool") -> Self:
-        """Told with the first place of the user's: ``when_ready in conf.py, line 3: ...``.
+        """An error in a hook, with its place: ``when_ready in conf.py, line 3: ...``.
 
-        Where there is none, with the ``process`` that it has ended.
+        Where no frame is the user's, with the ``process`` that the error has ended.
         """
         frames = traceback.extract_tb(error.__traceback__)
         theirs = [frame for frame in frames if not _leads_to_the_app(frame.filename)]

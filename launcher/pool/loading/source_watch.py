@@ -13,14 +13,14 @@ INTERVAL = 1.0
 """Seconds between two looks."""
 
 _SUFFIXES = (".py", ".html", ".jinja", ".jinja2", ".j2")
-"""Code and templates. What else lies there may be the app's data, which it writes itself."""
+"""Code and templates. Other files may be data, which the app writes itself."""
 
 _READ = 4 << 20
-"""Bytes of a file that are compared. Longer code than that is written by no hand."""
+"""Bytes of a file that are compared. Code that people write is shorter."""
 
 
 class _File(NamedTuple):
-    """What tells one version of a file from another: its stamp where to look, its content."""
+    """A version of a file: its stamp tells whether to look, its content whether it differs."""
 
     stamp: tuple[int, ...]
     content: object
@@ -38,7 +38,7 @@ class SourceWatch:
         self._files = dict(self._look({}))
 
     def changed(self) -> list[str]:
-        """The files that are new, gone or of other content than when this was last asked."""
+        """The files that are new, gone or have other content than at the last call."""
         before, self._files = self._files, dict(self._look(self._files))
         return sorted(
             path
@@ -47,7 +47,7 @@ class SourceWatch:
         )
 
     def _look(self, known: Mapping[str, _File]) -> Iterator[tuple[str, _File]]:
-        """Path below the folder, and the file; read only if it may be another than is known."""
+        """Each path below the folder, with its file; read only if it may differ from ``known``."""
         for place, folders, files in os.walk(self._folder):
             below = os.path.relpath(place, self._folder)
             folders[:] = [
@@ -64,7 +64,7 @@ class SourceWatch:
 
 
 def matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
-    """Tells whether a path below the folder, or one of the folders in it, has such a name.
+    """A function: whether a path below the folder, or a folder in that path, has such a name.
 
     ``*`` and ``?`` stand for what is within one name, ``[...]`` for one of these
     characters, ``**/`` for any folders. A pattern with a slash in it is about the
@@ -100,10 +100,10 @@ def _join(below: str, name: str) -> str:
 
 
 def _file(path: str, known: _File | None) -> _File | None:
-    """What is there now; None for what has gone meanwhile, or a link to nowhere.
+    """The file as it is now; None: it has gone meanwhile, or is a link to nowhere.
 
-    The stamp is older than what is read: a file that is written in between will be
-    read again.
+    The stamp is taken before the content is read: a file that is written in between
+    is read again at the next look.
     """
     try:
         status = os.stat(path)

@@ -1,17 +1,17 @@
-"""Which gunicorn the pool stands on: only versions whose internals were tested (the seam)."""
+"""Which gunicorn the pool works with: versions whose internals were tested (the seam)."""
 
 from __future__ import annotations
 
 import re
 
 OLDEST = (27, 0, 1)
-"""The oldest that all tests have run with."""
+"""The oldest version that all tests have run with."""
 
 BELOW = (28,)
-"""What comes next may have other internals; ``tests/test_gunicorn_seam.py`` tells."""
+"""The next version may have other internals; ``tests/test_gunicorn_seam.py`` tells."""
 
 REQUIREMENT = f"gunicorn>={'.'.join(map(str, OLDEST))},<{'.'.join(map(str, BELOW))}"
-"""As the package's metadata has it."""
+"""The requirement, as in the package's metadata."""
 
 
 def installed_version() -> str | None:
@@ -26,7 +26,7 @@ def installed_version() -> str | None:
 def why_not(version: str | None) -> str | None:
     """One line about why the pool cannot stand on this gunicorn; None when it can.
 
-    Installing another package may bring another gunicorn in this one's place.
+    To install another package may replace gunicorn by another version.
     """
     if version is None:
         found = "gunicorn is not installed"

@@ -18,7 +18,7 @@ __all__ = ["provide"]
 
 
 class InMemory(WorkerTmp):
-    """gunicorn's file of a worker, by which it would tell that it lives; ours tells otherwise."""
+    """gunicorn's file for a worker's signs of life; our workers give them in the scoreboard."""
 
     def __init__(self, cfg: Config) -> None:
         if cfg.worker_tmp_dir:
@@ -28,9 +28,9 @@ class InMemory(WorkerTmp):
 
 
 def provide() -> list[str]:
-    """Have this process and its workers do without a disk, if need be; notices of what that means.
+    """Have this process and its workers do without a disk, if there is none; notices about it.
 
-    Files go to shared memory then, for the app too, which asks Python for a place.
+    Temporary files go to shared memory then, also those of an app that asks Python for a place.
     """
     try:
         tempfile.gettempdir()

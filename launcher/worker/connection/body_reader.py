@@ -1,9 +1,9 @@
 """The body of a request that the app reads as it comes.
 
-It goes through three hands: `_Sender` takes its bytes from the
-connection and knows where it ends; `BodyReader` has chunks decoded by gunicorn's parser; and behind
-``wsgi.input`` there is Python's own buffer, which waits for no more than the app asks for
-(gunicorn's waits for a kilobyte where the app asks for a line).
+The body goes through three hands: `_Sender` takes its bytes from the connection and knows where
+the body ends; `BodyReader` has chunks decoded by gunicorn's parser; and behind ``wsgi.input``
+there is Python's own buffer, which waits for no more than the app asks for (gunicorn's waits
+for a kilobyte where the app asks for a line).
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class _Sender:
         return data
 
     def take_rest(self, most: int) -> bool:
-        """Take what is left of the body, if it is here and not more than so many bytes.
+        """Take the rest of the body, if all of it is here and at most ``most`` bytes; whether so.
 
         A client that has asked whether to send the body is not told to any more.
         """
@@ -125,7 +125,7 @@ class _Sender:
         return data
 
     def _tell_to_send(self) -> None:
-        """Only now: the app has had its chance to refuse (RFC 9110 section 10.1.1)."""
+        """Now only, since the app has had its chance to refuse (RFC 9110 section 10.1.1)."""
         if self._waits_for_us:
             self._waits_for_us = False
             self._conn.continued = True
@@ -156,7 +156,7 @@ class _Sender:
         return data
 
     def _pull(self, size: int) -> bytes | None:
-        """What has come, of this body only; None: nothing yet; empty: the client has left."""
+        """Bytes of this body that have come; None: none yet; empty: the client has left."""
         conn, incoming = self._conn, self._incoming
         if self.closed or conn.abandoned:
             raise Gone
@@ -172,7 +172,7 @@ class _Sender:
 
 
 class BodyReader(io.RawIOBase):
-    """The decoded body, as it comes. Remembers what was wrong with it."""
+    """The decoded body, as it comes."""
 
     def __init__(self, arrived: Arrived, sender: _Sender) -> None:
         self.failure: Exception | None = None
@@ -185,11 +185,11 @@ class BodyReader(io.RawIOBase):
         self._piece = memoryview(b"")
 
     def readable(self) -> bool:
-        """As every file that can be read says."""
+        """True, as for every file that can be read."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Put what has come into ``buffer``, waiting if that is nothing; 0 at the end of the body.
+        """Put what has come into ``buffer``, waiting if nothing has; how many bytes, 0 at the end.
 
         Raises BodyError and gunicorn's errors.
         """
@@ -201,7 +201,7 @@ class BodyReader(io.RawIOBase):
         return size
 
     def settle(self) -> bool:
-        """As `Incoming.settle`. What the app has not read by now it can still read afterwards."""
+        """As `Incoming.settle`. The app can still read the rest of the body afterwards."""
         if self.failure:
             raise self.failure
         try:
@@ -209,7 +209,9 @@ class BodyReader(io.RawIOBase):
                 return False
             rest = iter(self._next, b"")
             self._piece = memoryview(b"".join([self._piece, *rest]))
-        except Exception:  # it has not come, or it is malformed; the app hears of it if it reads on
+        except (
+            Exception
+        ):  # the rest has not come, or is malformed; the app hears of that if it reads on
             return False
         return self._source.rest() == 0
 

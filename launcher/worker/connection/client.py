@@ -17,7 +17,7 @@ class Client:
         self.proxied = ""
         """The text of the header that a proxy has sent before all else (``proxied.py``)."""
         self.host = host
-        """The client's address: the peer's, unless that is a proxy which has told another."""
+        """The client's address: the peer's, or the one that a proxy has told."""
         self.port = port
         self.port_text = str(port)
 

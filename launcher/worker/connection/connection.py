@@ -95,33 +95,33 @@ class Connection:
         self.kept = kept
         self.phase = Phase.REQUEST
         self.abandoned = False
-        """Whether its request took too long and is no longer waited for."""
+        """Whether its request took too long, so that its client has had a 504."""
         self.requests = 0
         self.seen: tuple[int, bytes] | None = None
-        """What a look ahead has found, and ``consumed`` as it was before that."""
+        """`consumed` before a look ahead, and what that look has found."""
         self.held = b""
         """A response that is not sent yet; see `Outbox`."""
         self.events = 0
-        """What the epoll watches it for; 0: not registered."""
+        """The events that the epoll watches it for; 0: not registered."""
         self.missed = False
         """Whether an event came while it was being served; see `Parking`."""
         self.pinned = False
         self.lent: LentSocket | None = None
-        """What an app that may talk another protocol was given to talk on."""
+        """The socket on which an app may talk another protocol."""
         self.closing = False
         """Whether to close once everything is sent."""
         self.continued = False
         """Whether ``100 Continue`` was sent for the request that is being read."""
         self.started = 0.0
-        """When the first byte of what is being waited for came; 0: not yet."""
+        """When the first byte came of the request or body that is waited for; 0: not yet."""
         self.deadline = float("inf")
         self.latest = 0.0
         """The last possible deadline of a body that waits in the kernel; 0: none does."""
         self.looked_at = 0
-        """Bytes of the head that were there when it was last parsed, in vain."""
+        """Bytes of the head that were there when it was parsed last and was not complete."""
         self.mark = 0
-        """``consumed`` or `taken` when what is being waited for began; of a request that waits
-        in the kernel, its bytes at the last look."""
+        """From where the progress of a wait is counted: ``consumed`` when a body began, `taken`
+        when the client began to read; of a request in the kernel, its bytes at the last look."""
         self.lowat = 1
         self.incoming: Incoming | None = None
         self.outgoing = Outgoing()
@@ -130,22 +130,22 @@ class Connection:
 
     @property
     def travels(self) -> bool:
-        """Whether another worker can go on with it."""
+        """Whether another worker can go on with this connection."""
         return self.kept and not self.pinned
 
     @property
     def taken_over(self) -> bool:
-        """Whether the app talks another protocol on it, for as long as it likes."""
+        """Whether the app talks another protocol here, for as long as the app likes."""
         lent = self.lent
         return lent is not None and lent.used
 
     @property
     def lacks_but_its_body(self) -> bool:
-        """Whether the head of a request is here, and the rest of it is waited for."""
+        """Whether the head of a request is here and its body is waited for."""
         return self.lowat > self.looked_at + 1
 
     def peek(self, size: int) -> bytes | None:
-        """What has arrived, left where it is; None: nothing yet; empty: the client has closed.
+        """What has arrived, left in the kernel; None: nothing yet; empty: the client has closed.
 
         Raises Broken when the client is gone.
         """
@@ -159,7 +159,7 @@ class Connection:
             raise Broken from error
 
     def look_ahead(self, size: int) -> None:
-        """Keep what has arrived for `seen_ahead`. A thread may do this that has not claimed it."""
+        """Keep what has arrived for `seen_ahead`. Fine for a thread that has not claimed it."""
         consumed = self.consumed
         try:
             data = self.sock.recv(size, _PEEK)
@@ -200,7 +200,7 @@ class Connection:
             size -= dropped
 
     def wake_at(self, size: int) -> None:
-        """Be readable only when ``size`` bytes are there (socket(7), SO_RCVLOWAT).
+        """Have the kernel report input only when ``size`` bytes are there (socket(7), SO_RCVLOWAT).
 
         A hint, not a promise: the end of input and a full receive buffer wake too.
         """
@@ -209,7 +209,7 @@ class Connection:
             self.lowat = size
 
     def is_due(self) -> bool:
-        """Whether what is being waited for is there."""
+        """Whether as many bytes are there as `wake_at` has asked for."""
         return len(self.peek(self.lowat) or b"") >= self.lowat
 
     def has_ended(self) -> bool:
@@ -225,7 +225,7 @@ class Connection:
     def lend(self) -> None:
         """Let the app talk on the socket itself.
 
-        It gets a duplicate, which it may use and close when it likes, in a thread of its own.
+        The app gets a duplicate, which it may use and close when it likes, in a thread of its own.
         """
         self.lent = LentSocket(fileno=os.dup(self.fd))
 
@@ -295,14 +295,14 @@ class Connection:
         return self.written - int.from_bytes(waiting, sys.byteorder)
 
     def shut(self) -> None:
-        """Say that no more is coming, in either direction; the primary hears it too."""
+        """End both directions (shutdown(2)); the primary, which has a duplicate, sees that too."""
         try:  # noqa: SIM105  # once per connection; suppress() costs as much as the call
             self.sock.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
 
     def stop_sending(self) -> None:
-        """Say that no more is coming from here; what the client still sends is read and dropped."""
+        """End our direction; the caller reads and drops what the client still sends."""
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_WR)
 
@@ -311,7 +311,7 @@ class Connection:
         reset(self.fd)
 
     def release(self) -> None:
-        """Close what this process has of the connection; it may live on elsewhere."""
+        """Close what this process has of the connection, which may go on in another."""
         self.outgoing.clear()
         self.forget_request()
         socket.socket.close(self.sock)

@@ -24,9 +24,9 @@ class FilePart:
 
 
 class Block:
-    """Bytes to be sent, in memory that goes back to the system at once when they are.
+    """Bytes to be sent, in memory that goes back to the system as soon as they are sent.
 
-    That is why it is mapped (mmap(2)): what malloc(3) is given back it keeps, as a rule.
+    So the memory is mapped (mmap(2)): malloc(3) keeps memory that is freed, as a rule.
     """
 
     SIZE = 256 * 1024
@@ -43,11 +43,11 @@ class Block:
 
     @property
     def filled(self) -> int:
-        """Bytes that were put in: so much memory it has, however few are left to send."""
+        """Bytes that were put in; the block takes as much memory, however few are left to send."""
         return self._end
 
     def fill(self, data: memoryview) -> int:
-        """Put in what there is room for; how many bytes that is."""
+        """Put in as many bytes as there is room for; how many."""
         size = min(len(data), self.SIZE - self._end)
         self._memory[self._end : self._end + size] = data[:size]
         self._end += size
@@ -69,9 +69,9 @@ class Outgoing:
 
     def __init__(self) -> None:
         self.parts: deque[Block | FilePart] = deque()
-        """Empty when there is nothing; the same object for good."""
+        """In order. The same object for good: `Connection.unsent_parts` is it, too."""
         self.memory = 0
-        """Bytes of memory that it takes. A file takes none."""
+        """Bytes of memory that the parts take. A file takes none."""
 
     def __bool__(self) -> bool:
         return bool(self.parts)

@@ -67,7 +67,7 @@ from launcher.worker.connection.connection import Connection
 READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 WRITABLE = select.EPOLLOUT | select.EPOLLET
 AT_ONCE = READABLE | select.EPOLLOUT
-"""There is something to do already; a socket that can be written to is reported at once."""
+"""Has the kernel report the connection at once, because it can be written to."""
 
 _NOTHING = int(select.EPOLLET)
 """The kernel adds EPOLLHUP and EPOLLERR by itself, once each (epoll_ctl(2))."""
@@ -102,7 +102,7 @@ class Parking:
             self._epoll.unregister(fd)
 
     def wait(self) -> list[tuple[int, int]]:
-        """Wait until something is `ready`; what has become so."""
+        """Wait for events; those that have come, which are in `ready` too."""
         events = self._epoll.poll(-1, _BATCH)
         self.ready.extend(events)
         return events
@@ -125,7 +125,7 @@ class Parking:
         os.eventfd_write(self._nudge, 1)
 
     def enter(self, conn: Connection, first: bool) -> None:
-        """A new connection. Its request is probably there: looked at before epoll is asked."""
+        """Take a new connection. Its request is probably there: a thread looks at once."""
         self.parked[conn.fd] = conn
         (self.ready.appendleft if first else self.ready.append)((conn.fd, 0))
 
@@ -181,7 +181,7 @@ class Parking:
         self.parked[conn.fd] = conn
 
     def mute(self, conn: Connection) -> None:
-        """A claimed connection is read by its thread: what comes need not wake another."""
+        """Its thread reads a claimed connection from now on: no event is to wake another thread."""
         if conn.events:
             conn.events = _NOTHING
             self._epoll.modify(conn.fd, _NOTHING)
@@ -203,5 +203,5 @@ class Parking:
             self._registered[conn.fd] = conn
             self._epoll.register(conn.fd, events)
         elif known != events or look_again:
-            # Makes the kernel look and report what is there (epoll_ctl(2)).
+            # The kernel looks anew and reports what is there (epoll_ctl(2)).
             self._epoll.modify(conn.fd, events)

@@ -9,7 +9,7 @@ class Phase(Enum):
     """What a parked connection waits for."""
 
     HANDSHAKE = auto()
-    """The first byte of a TLS connection. Until then it is like any other."""
+    """The first byte of a TLS connection; until then it can still go to another worker."""
     REQUEST = auto()
     """The rest of a request that stays in the kernel, or its first byte."""
     BODY = auto()
@@ -21,7 +21,7 @@ class Phase(Enum):
 
 
 class Broken(Exception):
-    """The connection cannot go on: the client is gone, or must not take what it has for whole.
+    """The connection cannot go on: its client is gone, or must not take a part for the whole.
 
     Not an OSError: an app has ConnectionErrors of its own, which are answered 500.
     """

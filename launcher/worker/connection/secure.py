@@ -65,9 +65,9 @@ def _what_is_wrong(cfg: Any, error: Exception) -> str:
 class SecureConnection(Connection):
     """A connection under TLS.
 
-    What has arrived is decrypted into this process, so once its first byte is
-    here it cannot travel. No call blocks: a client that is slow with its
-    handshake, or with anything else, costs no thread either.
+    Its bytes are decrypted into this process, so from the first byte on no other worker
+    can have the connection. No call blocks: a client that is slow with its handshake,
+    or with anything else, costs no thread either.
     """
 
     __slots__ = ("_arrived", "_ended", "_lender", "_lock", "_other_end", "_tls")
@@ -79,10 +79,10 @@ class SecureConnection(Connection):
         self.phase = Phase.HANDSHAKE
         self._tls: ssl.SSLSocket | None = None
         self._lock = threading.RLock()
-        """OpenSSL does not stand two threads; see `lend`."""
+        """OpenSSL allows one thread at a time, and there are two; see `lend`."""
         self._lender: threading.Thread | None = None
         self._other_end: socket.socket | None = None
-        """Of what is `lent`."""
+        """The other end of the pair whose one end is `lent`."""
         self._arrived = bytearray()
         self._ended = False
 
@@ -98,7 +98,7 @@ class SecureConnection(Connection):
         self.sock = self._tls
 
     def peek(self, size: int) -> bytes | None:
-        """As `Connection.peek`. A failure of TLS is the client's end."""
+        """As `Connection.peek`. A failure of TLS counts as the client's end of input."""
         if self._tls is None:
             return super().peek(size)
         with self._lock:
@@ -141,10 +141,10 @@ class SecureConnection(Connection):
         return bool(self._tls and (self._arrived or self._tls.pending()))
 
     def look_ahead(self, size: int) -> None:
-        """What has arrived is not to be read by who has not claimed it: that decrypts it."""
+        """Nothing: a thread that has not claimed the connection must not read, as that decrypts."""
 
     def lend(self) -> None:
-        """As `Connection.lend`; the app gets a socket without TLS, which we carry on."""
+        """As `Connection.lend`; the app gets a socket without TLS, and our thread carries over."""
         theirs, ours = socket.socketpair()
         self.lent, self._other_end = LentSocket(fileno=theirs.detach()), ours
         self._lender = threading.Thread(target=self._carry, args=(ours,), daemon=True)
@@ -155,13 +155,13 @@ class SecureConnection(Connection):
         super().forget_request()
         if self._lender and self._other_end:
             with contextlib.suppress(OSError):
-                # The app may have left a duplicate of its end open, somewhere.
+                # The app may have left a duplicate of its end open.
                 self._other_end.shutdown(socket.SHUT_RDWR)
             self._lender.join()
             self._lender = self._other_end = None
 
     def shut(self) -> None:
-        """As `Connection.shut`, after saying so within TLS."""
+        """As `Connection.shut`, after TLS's own goodbye."""
         self._say_goodbye()
         super().shut()
 
@@ -172,7 +172,7 @@ class SecureConnection(Connection):
 
     def _say_goodbye(self) -> None:
         if self._tls:
-            # Sends close_notify; theirs is not waited for.
+            # Sends close_notify; the client's is not waited for.
             with self._lock, contextlib.suppress(OSError, ValueError):
                 self._tls.unwrap()
             self._tls = None
@@ -183,8 +183,8 @@ class SecureConnection(Connection):
         with self._lock:
             try:
                 while rest:
-                    # What did not go out must come again, and no less of it
-                    # (SSL_write(3ssl)): a block of what is kept then begins with it.
+                    # The next call has to begin with the bytes that did not go out, and with no
+                    # fewer (SSL_write(3ssl)): they are at the start of a block that is kept.
                     sent = self.sock.send(rest[: Block.SIZE])
                     rest = rest[sent:]
                     self.written += sent
@@ -209,7 +209,7 @@ class SecureConnection(Connection):
                 return
 
     def _carry(self, ours: socket.socket) -> None:
-        """Between the app's socket and the client, until either ends."""
+        """Carry bytes between the app's socket and the client, until either ends."""
         poll = select.poll()
         poll.register(ours, select.POLLIN)
         poll.poll()  # until the app begins to talk, the request is like any other
@@ -225,7 +225,10 @@ class SecureConnection(Connection):
                 )
 
     def _carry_out(self, ours: socket.socket, everything: bool) -> bool:
-        """What the app has sent, if the client takes it, or if it is the last of it."""
+        """Send what the app has sent, while the client takes it; False: the app has ended.
+
+        ``everything``: the app has hung up, so nothing comes after this.
+        """
         while everything or not self.outgoing:
             try:
                 data = ours.recv(_RECORD, socket.MSG_DONTWAIT)
@@ -238,6 +241,8 @@ class SecureConnection(Connection):
 
     def _carry_in(self, ours: socket.socket) -> bool:
         while data := self.pull(_RECORD):
-            with contextlib.suppress(BrokenPipeError):  # it has left; what it sent is to go out
+            with contextlib.suppress(
+                BrokenPipeError
+            ):  # the app has left; what it sent is still to go out
                 ours.sendall(data)
         return data is None

@@ -9,20 +9,20 @@ from typing import Any
 
 
 class Unclosable:
-    """A socket that an app cannot close: our descriptor would come to mean another connection.
+    """A socket that an app cannot close: its descriptor would come to mean another connection.
 
-    We can, by ``socket.socket.close``.
+    We close it by ``socket.socket.close``.
     """
 
     __slots__ = ()
 
     def close(self: Any) -> None:
-        """End the connection, which is what the app means."""
+        """Shut the connection down, which is what the app means; the descriptor stays ours."""
         with contextlib.suppress(OSError):
             socket.socket.shutdown(self, socket.SHUT_RDWR)
 
     def detach(self: Any) -> int:
-        """A descriptor that is the caller's."""
+        """A duplicate of the descriptor; the caller owns it."""
         return os.dup(self.fileno())
 
 
@@ -32,21 +32,21 @@ class Socket(Unclosable, socket.socket):
     __slots__ = ()
 
     def dup(self) -> Any:
-        """One that is the caller's."""
+        """A duplicate of the socket; the caller owns it."""
         return socket.socket(self.family, self.type, self.proto, fileno=self.detach())
 
 
 class LentSocket(socket.socket):
-    """What an app may talk on itself, and close when it likes. Notes whether it does."""
+    """A socket that an app may use and close as it likes. Notes whether the app uses it."""
 
     used = False
 
     def __getattribute__(self, name: str) -> Any:
-        """Whatever can be done with it begins here."""
+        """Note the use: every use of a socket begins with an attribute."""
         if name != "used" and not name.startswith("__"):
             self.used = True
         return super().__getattribute__(name)
 
     def __repr__(self) -> str:
-        """To show it is not to use it: error pages and logs do."""
+        """Without a use: error pages and logs show sockets."""
         return object.__repr__(self)

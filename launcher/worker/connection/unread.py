@@ -4,8 +4,8 @@ What a client does not take at once is kept for the event loop, which needs no
 thread for it. Where that is more than ``policy/serving/unread.py`` has room for, the
 thread stays and sends as the client reads: an app that streams waits with it,
 and one large piece goes out as many small ones. A thread that stays also looks
-after the other readers, because all threads may be staying; and where there is
-no room for anybody, who has read least for longest is cut.
+after the other readers, because all threads may be staying. Where no room is left at
+all, the client that has read least for longest is cut.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ LARGE = Block.SIZE
 """Bytes that are sent in one go. A response that has more is not copied for that."""
 
 _LOOK = 0.25
-"""Seconds between two looks of a thread that stays."""
+"""Seconds between two looks of a thread that stays with a client."""
 
 _PAUSE = 0.01
-"""Seconds between two tries on a connection that could be written to and was not (TLS)."""
+"""Seconds until the next try, where a connection was writable and yet nothing went out (TLS)."""
 
 
 _TIDYING = 5.0
@@ -46,13 +46,13 @@ class Host(Protocol):
     """What is done with connections whose clients have yet to read."""
 
     def claim_reader(self, conn: Connection) -> bool:
-        """Take one that is parked until it can be written to; whether there was one."""
+        """Take a connection that is parked until it can be written to; whether that was so."""
 
     def go_on(self, conn: Connection) -> None:
-        """Send more on a claimed one, and leave it."""
+        """Send more on a claimed connection, and leave it."""
 
     def cut(self, conn: Connection) -> None:
-        """End a claimed one."""
+        """End a claimed connection."""
 
 
 class Unread:
@@ -81,7 +81,7 @@ class Unread:
         self._next_tidying = 0.0
 
     def deliver(self, conn: Connection, pad: Notepad, parts: Iterable[bytes]) -> None:
-        """Send ``parts``; return when the event loop can take care of what is left, if any is.
+        """Send ``parts``; return when the event loop can take care of the rest, if there is any.
 
         Raises Broken when the client is gone, or is not worth waiting for.
         """
@@ -112,7 +112,7 @@ class Unread:
                 pad.progressed(time.monotonic_ns())
 
     def note(self, conn: Connection) -> None:
-        """Take down how much is kept for ``conn`` by now. Raises Broken when it has to go."""
+        """Take down how much is kept for ``conn``. Raises Broken when `_cut_one` has chosen it."""
         memory = conn.outgoing.memory
         if not memory and conn not in self._readers:
             return
@@ -130,7 +130,7 @@ class Unread:
             raise Broken("others need the room that its client does not make")
 
     def forget(self, conn: Connection) -> None:
-        """It is about to be closed."""
+        """A connection is about to be closed."""
         if conn in self._readers:
             with self._lock:
                 reader = self._readers.pop(conn, None)
@@ -139,7 +139,7 @@ class Unread:
     def tidy(self, now: float) -> None:
         """Return the memory of large responses to the system, where malloc(3) has kept it.
 
-        Now and then, because the next of them pays for it (page faults).
+        Now and then only, because the next large response pays for it (page faults).
         """
         if self._untidy and now >= self._next_tidying:
             self._untidy = False
@@ -163,7 +163,7 @@ class Unread:
             limit.check()
 
     def _cut_one(self, conn: Connection) -> bool:
-        """Cut who has read least for longest, if that is too long; whether that makes room.
+        """Cut the client that has read least for longest, if for too long; whether that makes room.
 
         Raises Broken when it is ``conn`` itself.
         """
@@ -178,7 +178,7 @@ class Unread:
         self._tell(now)
         self.note(conn)
         if not self._host.claim_reader(found):
-            return False  # the thread that has it in hand sees to it; see `note`
+            return False  # the thread that has it in hand finds it condemned; see `note`
         self._host.cut(found)
         return True
 

@@ -1,13 +1,14 @@
 """Socket calls that keep the interpreter.
 
 Python hands the interpreter over around every system call, because a call may block.
-Those of ours on connections never do (MSG_DONTWAIT). Where several threads are at work
+Our calls on connections never do (MSG_DONTWAIT). Where several threads are at work
 each hand-over goes to another thread, and this one waits for its turn: a request that
-needs three calls waits three times. These keep it: ctypes.PyDLL does not release the lock.
+needs three calls waits three times. The functions here keep the interpreter: ctypes.PyDLL
+does not release its lock.
 
-They cost 0.5 us more each than the methods of a socket, so they are for a worker whose
-threads take turns (`crowded`): measured with requests that wait 3 ms, a tenth more of them
-for a tenth less CPU time each.
+Each costs 0.5 us more than the method of a socket, so they are for a worker whose
+threads take turns (`crowded`). Measured with requests that wait 3 ms: a tenth more requests
+a second, for a tenth less CPU time each.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _recv.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 _recv.restype = ctypes.c_ssize_t
 
 _buffers: deque[tuple[Any, int]] = deque()
-"""Those that no thread uses, with their addresses."""
+"""The buffers that no thread uses, with their addresses."""
 
 
 def send(fd: int, data: bytes, flags: int) -> int:
@@ -55,7 +56,7 @@ def receive(fd: int, size: int, flags: int) -> bytes:
 
 
 def drop(fd: int, size: int) -> int:
-    """Have the kernel drop what was received (tcp(7), MSG_TRUNC); how many bytes that were."""
+    """Have the kernel drop received bytes (tcp(7), MSG_TRUNC); how many it dropped."""
     buffer, address = _buffer()
     try:
         return _checked(_recv(fd, address, min(size, MOST), _DROP))

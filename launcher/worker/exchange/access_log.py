@@ -25,7 +25,7 @@ _GATEWAY_TIMEOUT = 504
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What there is to say about one request. Empty or None: not known."""
+    """One request, as far as the log tells of it. Empty or None: not known."""
 
     remote: str
     user: str
@@ -56,7 +56,7 @@ class AccessLog:
     ) -> None:
         """The app has given this response, or a part of it. ``started``: monotonic seconds."""
         if conn.abandoned:
-            return  # `timed_out` has told
+            return  # `timed_out` has written its line
         duration = time.monotonic() - started
         if self._own_format:
             elapsed = timedelta(seconds=duration)
@@ -66,9 +66,9 @@ class AccessLog:
         self._write(conn, response.req, status, response.sent, duration)
 
     def refused(self, conn: Connection, request: Any, page: bytes, started: float) -> None:
-        """This error page was sent. ``request``: None when there was nothing to understand."""
+        """This error page was sent. ``request``: None when what came was none."""
         if self._own_format or not page:
-            return  # gunicorn has told, as it always does about its pages
+            return  # gunicorn writes a line about each of its pages
         size = len(page) - page.find(b"\r\n\r\n") - 4
         duration = time.monotonic() - started if started else 0.0
         self._write(conn, request, int(page[9:12]), size, duration)
@@ -85,7 +85,7 @@ class AccessLog:
         if request is None:
             self._put(Served(conn.client.host, "", "", "", "", status, sent, duration, "", ""))
             return
-        fields = dict(reversed(request.headers))  # of two with one name, the first
+        fields = dict(reversed(request.headers))  # the first of two with one name wins
         user = self._log._get_user({"HTTP_AUTHORIZATION": fields.get("AUTHORIZATION")})
         version = ".".join(map(str, request.version))
         agent, referer = fields.get("USER-AGENT", ""), fields.get("REFERER", "")
@@ -114,7 +114,7 @@ def access_log(log: Logger, layout: str) -> AccessLog | None:
 
 
 def _text(served: Served) -> str:
-    """Apache's combined format, and who it was and how long it took."""
+    """Apache's combined format, and which worker served the request in how long."""
     line = " ".join(filter(None, (served.method, served.target, served.version))) or "-"
     stamp = time.strftime("%d/%b/%Y:%H:%M:%S %z")
     return (
@@ -147,12 +147,12 @@ def _json(served: Served) -> str:
 
 
 def _word(text: str) -> str:
-    """A value that stands between blanks."""
+    """A value as it can stand between blanks."""
     return quotable(text).replace(" ", "\\x20") or "-"
 
 
 def _text_of(value: str) -> str:
-    """What was sent as UTF-8, which HTTP libraries hand on as Latin-1 (PEP 3333)."""
+    """Text that was sent as UTF-8 and came here as Latin-1 (PEP 3333)."""
     try:
         return value.encode("latin-1").decode()
     except UnicodeError:

@@ -16,9 +16,9 @@ def call(
     start_response: Callable[..., Any],
     send: Callable[[Any], T],
 ) -> T:
-    """Have ``send`` send what the app gives, then close that; what ``send`` returns.
+    """Call the app, have ``send`` send its pieces, close them; what ``send`` returns.
 
-    A child that the app has forked, and that comes back here, ends here.
+    A child process that the app has forked, and that comes back here, ends here.
     """
     try:
         pieces = app(environ, start_response)

@@ -1,8 +1,8 @@
 """Which answers say ``Connection: close``, because the worker or the whole cluster leaves.
 
 A connection must not end behind an answer that has promised to go on: its client may
-have the next request on its way (RFC 9112 section 9.6). So it is decided as late as can
-be, when the head of an answer goes out, and not when its request began.
+have the next request on its way (RFC 9112 section 9.6). So this is decided as late as
+possible: when the head of an answer goes out, not when its request begins.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ _CLOSES = b"\r\nConnection: close\r\n"
 
 
 class Closing:
-    """What the answers of one worker say. Only ever grows stricter; for all of its threads."""
+    """What the answers of one worker say. Only ever stricter; for all of its threads."""
 
     __slots__ = ("_all", "begun")
 
     def __init__(self) -> None:
         self.begun = False
-        """Whether there is anything to say: all that a worker which stays ever asks."""
+        """Whether any answer has to close. A worker that stays asks only this."""
         self._all = False
 
     def end_all(self) -> None:
@@ -29,7 +29,7 @@ class Closing:
         self.begun = True
 
     def end_what_cannot_travel(self) -> None:
-        """Only this worker leaves. Another goes on with its connections, with those it can have."""
+        """Only this worker leaves: another goes on with the connections that can travel."""
         self.begun = True
 
     def ends(self, conn: Connection) -> bool:
@@ -38,5 +38,5 @@ class Closing:
 
 
 def told_to_close(answer: bytes) -> bytes:
-    """A whole answer of `HotPath.first_lines`, which says it itself there."""
+    """A whole answer that began with `ResponseHeads.first_lines`, as one that closes."""
     return answer.replace(_KEEPS, _CLOSES, 1)

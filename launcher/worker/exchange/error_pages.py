@@ -15,7 +15,7 @@ class Captured:
         self.data = b""
 
     def sendall(self, data: bytes) -> None:
-        """Keep it."""
+        """Keep the page, or a part of it."""
         self.data += data
 
     def gettimeout(self) -> float:

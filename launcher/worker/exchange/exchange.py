@@ -78,7 +78,7 @@ class Exchange:
         except Broken:
             raise
         except StopIteration:
-            return False  # how an app says that it has used the socket itself (Flask-Sock)
+            return False  # the app says so that it has used the socket itself (Flask-Sock)
         except BaseException as error:  # asyncio's CancelledError is no Exception
             answered = response is not None and response.begun
             return self.failed(conn, request, response, error, started)
@@ -92,7 +92,7 @@ class Exchange:
     def refuse(
         self, conn: Connection, request: Any, error: BaseException, started: float = 0.0
     ) -> None:
-        """Answer what is no request, or what the app failed on, with gunicorn's error page."""
+        """Answer with gunicorn's error page: what came is no request, or the app failed on it."""
         peer = conn.client.peer
         worker = self._worker
         if isinstance(error, BodyError):
@@ -133,7 +133,7 @@ class Exchange:
         return response
 
     def _prepare(self, conn: Connection, request: Any, pad: Notepad) -> tuple[Response, Any]:
-        # The launcher sees to it (gunicorn would send it at once, or once more).
+        # The launcher sends 100 Continue itself; gunicorn would send it at once, or once more.
         request._expected_100_continue = False
         client = conn.client
         address: Any = (client.host, client.port) if client.host else ""
@@ -161,12 +161,12 @@ class Exchange:
         error: BaseException,
         started: float = 0.0,
     ) -> bool:
-        """Answer a request that the app failed on, if nothing is sent; the connection then ends.
+        """Answer a request that the app failed on, if nothing is sent; its connection ends then.
 
-        Raises Broken when a part is out, which must not come to look like a whole response.
+        Raises Broken when a part of the response is out: it must not look like the whole.
         """
         if conn.incoming and conn.incoming.failure:
-            error = conn.incoming.failure  # whatever the app has made of it
+            error = conn.incoming.failure  # the app may have raised another because of this one
         if response is None or not response.begun:
             self.refuse(conn, request, error, started)
             return False

@@ -14,20 +14,20 @@ from launcher.worker.exchange.response import Response, is_length
 
 
 class _Sink:
-    """Stands in for a socket where gunicorn writes to one: the connection keeps count."""
+    """Stands in for the socket that gunicorn writes to, so that `Connection.written` counts."""
 
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
 
     def sendall(self, data: bytes) -> None:
-        """Send it."""
+        """Send an interim response."""
         if forked.in_child:
             forked.leave()
         self._conn.send(data)
 
 
 def early_hints(response: Response, conn: Connection) -> Callable[[Any], None]:
-    """What an app is given to send them with.
+    """The callable by which an app sends 103 responses.
 
     They go out without fields that say where a body or the connection ends (RFC 9110
     section 8.6).

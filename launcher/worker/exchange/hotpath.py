@@ -91,7 +91,7 @@ class HotPath:
         except Broken:
             raise
         except StopIteration:
-            return False  # how an app says that it has used the socket itself
+            return False  # the app says so that it has used the socket itself
         except BaseException as error:  # asyncio's CancelledError is no Exception
             request = self._exchange.request_of(data, conn)
             begun = response.fall_back() if response.sent else response.reference

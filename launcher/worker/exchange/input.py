@@ -21,7 +21,7 @@ class Input(io.BufferedIOBase):
         self._body = body
 
     def readable(self) -> bool:
-        """Say that it can be read from."""
+        """True, as for every file that can be read."""
         return True
 
     def read(self, size: int | None = -1) -> bytes:
@@ -30,7 +30,7 @@ class Input(io.BufferedIOBase):
         return data
 
     def read1(self, size: int | None = -1) -> bytes:
-        """As `read`, but what has come is enough, where the body is still coming."""
+        """As `read`, but where the body is still coming, the bytes that are here are enough."""
         read1 = getattr(self._body, "read1", self._body.read)
         data: bytes = read1(-1 if size is None else size)
         return data
@@ -45,4 +45,4 @@ class Input(io.BufferedIOBase):
         return super().readlines(-1 if hint is None else hint)
 
     def close(self) -> None:
-        """Stay open: it is not the app's to close, and plain requests share one."""
+        """Stay open: plain requests share one input, which no app may close for the others."""

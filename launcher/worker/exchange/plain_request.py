@@ -27,14 +27,14 @@ MOST_HEADS = 256
 """Whole heads that are remembered per listener: a client that keeps its connection
 asks for the same again and again."""
 
-# Origin-form only, and no fragment: gunicorn takes more, and gets it.
+# Origin-form only, and no fragment: all else is left to gunicorn's parser.
 _REQUEST_LINE = re.compile(
     rb"([!$%&'*+\-.^_`|~0-9A-Z]{3,20}) (/(?!/)[!\"$-~]*) HTTP/1\.1", re.DOTALL
 )
 
 _WITH_POLICY = frozenset({"CONTENT-LENGTH", "TRANSFER-ENCODING", "EXPECT", "UPGRADE"})
-"""Fields that take the reference path; so does every name with an underscore,
-and those that the configuration gives a meaning (``secure_scheme_headers``)."""
+"""A request with such a field takes the reference path; so does one with an underscore in a
+name, or with a field to which the configuration gives a meaning (``secure_scheme_headers``)."""
 
 _NO_BODY_METHODS = frozenset({"HEAD", "CONNECT"})
 
@@ -46,7 +46,7 @@ class PlainHead:
 
     def __init__(self, environ: dict[str, Any], route: Route) -> None:
         self.environ = environ
-        """Of every request with this head, but for what differs between connections."""
+        """What every request with this head has in common; the rest depends on the connection."""
         self.method: str = environ["REQUEST_METHOD"]
         self.path: str = environ["PATH_INFO"]
         self.safe = self.method in SAFE_METHODS
@@ -122,7 +122,7 @@ class PlainHeads:
         name = name.upper()
         value = value.strip(" \t")
         if name == "CONNECTION" and "," in value:
-            return None  # one of its members may be "close"
+            return None  # one of the options may be "close"
         too_long = len(line) + 2 > self._longest_field > 0
         if too_long or name in self._policy or CONTROL_RE.search(value):
             return None

@@ -29,7 +29,7 @@ _PLAIN_STATUS = re.compile(r"(?!20[45]|304)[2-5][0-9]{2} [ \t\x21-\x7e\x80-\xff]
 """gunicorn's STATUS_RE, less those that have no body or no space behind them."""
 
 _UNCOUNTED = -2
-"""Instead of a body's length: the app has not said it. The server may (PEP 3333)."""
+"""Instead of a body's length: the app has not told it. The server may count (PEP 3333)."""
 
 _NEVER = -1
 """Instead of a body's length: no piece completes the response, or it is complete."""
@@ -53,10 +53,10 @@ class ResponseHeads:
         self._first_lines: Remembered[tuple[str, bool], bytes] = Remembered()
         self._date = ""
         self.dated_until = 0
-        """Monotonic nanoseconds until which `first_lines` tells the time as it is."""
+        """Until when `first_lines` has the right date; monotonic nanoseconds."""
 
     def date(self, now: int) -> None:
-        """Say from now on what time it is (``now``: monotonic nanoseconds)."""
+        """Have `first_lines` tell the date of now (``now``: monotonic nanoseconds)."""
         if now < self.dated_until:
             return
         date = time.time()
@@ -66,7 +66,7 @@ class ResponseHeads:
 
     def head(self, status: str, headers: list[tuple[str, str]]) -> Head | None:
         """What the fields of a response come to; None: it is not plain."""
-        if type(headers) is not list:  # looking at it might use it up
+        if type(headers) is not list:  # to go through it might use it up
             return None
         try:
             known = self._heads.get((status, *headers))
@@ -75,7 +75,7 @@ class ResponseHeads:
         return known or self._read_head(status, headers)
 
     def first_lines(self, status: str, closes: bool) -> bytes:
-        """Status, server, date and connection: the same for a second."""
+        """Status, server, date and connection: they stay the same for a second."""
         lines = self._first_lines.get((status, closes))
         if lines is None:
             connection = "close" if closes else "keep-alive"
@@ -86,7 +86,7 @@ class ResponseHeads:
             self._first_lines.put((status, closes), lines, len(lines))
         return lines
 
-    # What is new is checked with gunicorn's rules, then remembered
+    # New fields are checked by gunicorn's rules, then remembered
 
     def _read_head(self, status: str, headers: list[tuple[str, str]]) -> Head | None:
         if not isinstance(status, str) or not _PLAIN_STATUS.fullmatch(status):
@@ -169,7 +169,7 @@ class PlainResponse:
         self.closes = closes
         self._hold = hold
         self.sent = False
-        """Whether the whole is sent, or held to be sent."""
+        """Whether the whole response is sent, or held to be sent."""
         self.reference: Response | None = None
         """gunicorn's response, once this one has turned out not to be plain."""
 
@@ -240,12 +240,12 @@ class PlainResponse:
             self._exchange.unread.stay(self._conn, self._pad)
 
     def _send_large(self, head: bytes, body: bytes) -> None:
-        """As `_send`, in parts, and never held: what is held takes memory."""
+        """As `_send`, in parts, and never held, because that takes memory."""
         self._announce(len(head) + len(body))
         self._exchange.unread.deliver(self._conn, self._pad, (head, body))
 
     def _announce(self, size: int) -> None:
-        """As `Response._announce`: noted first, then looked."""
+        """As `Response._announce`."""
         self._pad.answer(size | (CLOSES if self.closes else 0))
         if self._conn.abandoned:
             raise Abandoned
@@ -253,7 +253,7 @@ class PlainResponse:
         self._length = _NEVER
 
     def fall_back(self) -> Response:
-        """Go on with gunicorn's response; it also says what becomes of more than was announced."""
+        """Go on with gunicorn's response, also where this one is sent and the app gives more."""
         if self.reference is None:
             self._length = _NEVER
             self.reference = self._exchange.reference(
@@ -266,7 +266,7 @@ class PlainResponse:
         return self.reference
 
     def _ends_well(self) -> bool:
-        """Whether the connection can have another request. The app is done."""
+        """Whether the connection can have another request, now that the app is done."""
         reference = self.reference
         if reference is None:
             return not self.closes

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 MOST = 4096
 """Entries of a memory; a full one is emptied. Bounds what a hostile client can fill."""
 
 _LONGEST = 1024
-"""Bytes of what is worth remembering."""
+"""Bytes of the longest key that is remembered."""
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Remembered(dict[K, V]):
-    """A dict whose `put` keeps it small."""
+class Remembered(Generic[K, V]):
+    """A memory that stays small."""
 
-    __slots__ = ("_most",)
+    __slots__ = ("_known", "_most", "get")
 
     def __init__(self, most: int = MOST) -> None:
-        super().__init__()
+        self._known: dict[K, V] = {}
         self._most = most
+        self.get: Callable[[K], V | None] = self._known.get
+        """What a key comes to, None: not known. The dict's own method: it is asked all the time."""
 
     def put(self, key: K, value: V, size: int) -> None:
         """Remember what a key comes to, unless it is long. ``size``: bytes of the key."""
         if size > _LONGEST:
             return
-        if len(self) >= self._most:
-            self.clear()
-        self[key] = value
+        if len(self._known) >= self._most:
+            self._known.clear()
+        self._known[key] = value
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._known.clear()

@@ -30,11 +30,11 @@ _SWITCHING_PROTOCOLS, _RESET_CONTENT = 101, 205
 
 
 class Abandoned(Broken):
-    """The request's time is up and its client has been told so; this answer comes too late."""
+    """The request has taken too long and its client has had a 504: this answer is too late."""
 
 
 class Response(GunicornResponse):
-    """Collects what is to be sent and sends it when there is a reason to."""
+    """gunicorn's response, which collects its bytes and sends many at once."""
 
     def __init__(
         self,
@@ -62,9 +62,9 @@ class Response(GunicornResponse):
     ) -> Callable[[bytes], None]:
         """As gunicorn's, for what HTTP allows as the final response to this request.
 
-        Raises ValueError for another status (RFC 9110 section 15): its response would
-        be taken for an interim one, and the next for its. What was refused is not
-        the response, even when the app goes on as if nothing had been.
+        Raises ValueError for another status (RFC 9110 section 15): a client would take the
+        response for an interim one, and the next response for this request's. A response that
+        was refused has not begun, even when the app goes on as if it had.
         """
         begins = exc_info is not None or self.status is None
         try:
@@ -80,10 +80,12 @@ class Response(GunicornResponse):
         code = self.status_code
         if code == _SWITCHING_PROTOCOLS and self._may_switch():
             self.upgrade = True
-            self.force_close()  # what comes next on this connection is no request
+            self.force_close()  # the next bytes on this connection are no request
         elif not 200 <= code <= 599:
             raise ValueError(f"Invalid status {self.status!r}: not one of a final response")
-        elif code == _RESET_CONTENT:  # section 15.3.6; clients do not know it by its status
+        elif (
+            code == _RESET_CONTENT
+        ):  # section 15.3.6; clients do not tell by the status that there is none
             self.response_length = 0
             self.headers.append(("Content-Length", "0"))
 
@@ -101,16 +103,16 @@ class Response(GunicornResponse):
 
     @staticmethod
     def _response_forbids_content_length(status: int) -> bool:
-        """Overridden: what an app says about the content that 205 does not have is dropped."""
+        """Overridden: 205 has no content, so an app's Content-Length is dropped."""
         forbids: bool = GunicornResponse._response_forbids_content_length(status)
         return forbids or status == _RESET_CONTENT
 
     def process_headers(self, headers: list[tuple[str, str]]) -> None:
         """As gunicorn's, but an app's ``Connection: close`` is honoured.
 
-        And a second head replaces the first (PEP 3333), of which gunicorn's keeps the fields.
-        A length that clients read otherwise than gunicorn does, or not at all, would
-        have them take the body for the next response: InvalidResponseHeader. The same
+        And a second head replaces the first (PEP 3333); gunicorn's keeps the fields of both.
+        Clients that read a length otherwise than gunicorn does, or not at all, would
+        take the body for the next response: InvalidResponseHeader. The same
         length twice is sent once (RFC 9110 section 8.6).
         """
         headers = list(headers)
@@ -137,20 +139,20 @@ class Response(GunicornResponse):
             self.force_close()
         incoming = self._conn.incoming
         if incoming and not incoming.settle():
-            self.force_close()  # RFC 9112 section 9.3: the next request would have to be found
+            self.force_close()  # RFC 9112 section 9.3: where the next request begins is not known
         first = self._status_line()
         _, *defaults = self.default_headers()
         if self.upgrade and self.should_close() and self.status_code != _SWITCHING_PROTOCOLS:
-            defaults[2] = "Connection: upgrade, close\r\n"  # gunicorn's says the one or the other
+            defaults[2] = "Connection: upgrade, close\r\n"  # gunicorn's line has one of the two
         lines = [first, *defaults, *(f"{key}: {value}\r\n" for key, value in self.headers)]
         lines.append("\r\n")
         self._collected.append(util.to_bytestring("".join(lines), "latin-1"))
         self.headers_sent = True
         if self.status_code == _SWITCHING_PROTOCOLS:
-            self._send_last()  # the app goes on by itself from here
+            self._send_last()  # from here on the app uses the socket itself
 
     def write(self, arg: bytes) -> None:
-        """Overridden: what is more than announced is noted."""
+        """Overridden: note whether the app gives more than it has announced."""
         announced = self.response_length
         if announced is not None and isinstance(arg, bytes) and not self._omits_body:
             self._excess = self._excess or self.sent + len(arg) > announced
@@ -169,7 +171,7 @@ class Response(GunicornResponse):
     def count(self, piece: bytes) -> None:
         """Announce the only piece, if the app has not (PEP 3333, "Content-Length Header").
 
-        Not to HEAD, whose response has none; what the app would have given to GET is not known.
+        Not to HEAD, whose response has no body; the length for GET is not known.
         """
         announced = self.status is None or self.headers_sent or self.response_length is not None
         if announced or self._omits_body or not isinstance(piece, bytes):
@@ -181,9 +183,9 @@ class Response(GunicornResponse):
     def _emit_body(self, data: bytes) -> None:
         """Overridden: head and body leave together.
 
-        PEP 3333 wants a piece on its way before the next is asked for, which
-        also holds for the last of a response whose length is known. A piece
-        that is nothing does not begin the response.
+        PEP 3333 wants a piece on its way before the app is asked for the next one, also
+        the last piece of a response whose length is known. An empty piece does not
+        begin the response.
         """
         if not data:
             return
@@ -206,7 +208,7 @@ class Response(GunicornResponse):
         self._ended = True
 
     def sendfile(self, respiter: FileWrapper) -> bool:
-        """Overridden: what the client does not take at once is left to the event loop."""
+        """Overridden: the event loop sends what the client does not take at once."""
         if not self.can_sendfile() or not util.has_fileno(respiter.filelike):
             return False
         fileno = respiter.filelike.fileno()
@@ -233,18 +235,18 @@ class Response(GunicornResponse):
 
     @property
     def begun(self) -> bool:
-        """Whether a part of it has been handed to the connection; an interim response is none."""
+        """Whether a part has been handed to the connection; an interim response does not count."""
         return self._ended or self._announced
 
     @property
     def complete(self) -> bool:
-        """Whether all of it has been handed to the connection."""
+        """Whether the whole has been handed to the connection."""
         announced = self.response_length
         filled = announced is not None and self.begun and self.sent >= announced
         return (filled or self._ended) and not self.short()
 
     def mark_sent(self) -> None:
-        """Someone else has sent all of it: nothing that the app still does becomes a byte."""
+        """`PlainResponse` has sent the whole: no byte that the app still gives goes out."""
         self.headers_sent = True
         self.sent = self.response_length or 0
         self._ended = True
@@ -255,7 +257,7 @@ class Response(GunicornResponse):
         return announced is not None and not self._omits_body and self.sent < announced
 
     def complaint(self) -> str | None:
-        """What there is to tell about its length; None: it is as the app has announced it."""
+        """What to tell of a length that is not as the app has announced it; None: it is."""
         if not (self._excess or self.short()):
             return None
         much = "more" if self._excess else "less"
@@ -264,8 +266,7 @@ class Response(GunicornResponse):
     def _status_line(self) -> str:
         """As RFC 9112 section 4 has it; gunicorn's is less strict.
 
-        Its version is never one that is not spoken here, and a status without a
-        reason keeps its space.
+        The version is at most 1.1, and a status without a reason keeps its space.
         """
         if self.status is None:
             raise RuntimeError("the app has not called start_response()")
@@ -292,8 +293,8 @@ class Response(GunicornResponse):
     def _announce(self, length: int) -> None:
         """Note the response, then look whether it is still wanted.
 
-        `Crew.end_overdue` does the opposite, abandons and then looks for the
-        note, so at most one of the two answers the client.
+        `Crew.end_overdue` abandons the request and then looks for the note. Each of the
+        two writes first and then looks, so at most one of them answers the client.
         """
         if forked.in_child:
             forked.leave()
@@ -303,7 +304,7 @@ class Response(GunicornResponse):
             raise Abandoned
 
     def _take(self) -> list[bytes]:
-        """What is collected: as one, unless it is so large that copying it would cost more."""
+        """The collected bytes: as one, unless they are so many that a copy would cost more."""
         parts, self._collected = self._collected, []
         return parts if sum(map(len, parts)) > LARGE else [b"".join(parts)]
 

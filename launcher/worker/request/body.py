@@ -38,7 +38,7 @@ class Incoming:
         self._kept = Spool(uploads)
         self._no_room: NoRoom | None = None
         self._more = b""
-        """What has come behind that, and is not kept."""
+        """Bytes that came when there was no room left to keep them, for the reader."""
         self._scanner = ChunkScanner() if arrived.framing is Framing.CHUNKED else None
 
     @property
@@ -53,7 +53,7 @@ class Incoming:
 
     @property
     def appetite(self) -> int:
-        """Bytes to take at once: where the app should begin, no more is taken until it is asked."""
+        """Bytes to take at once: no more than are missing to the size at which the app begins."""
         missing = EARLY - self._kept.size
         return min(missing, _MOST_AT_ONCE) if missing > 0 else _MOST_AT_ONCE
 
@@ -63,7 +63,7 @@ class Incoming:
         return self.reader.failure if self.reader else None
 
     def belongs(self, data: bytes) -> int:
-        """How many of the bytes that have arrived are this body's. Raises TooLarge."""
+        """How many of the bytes that have arrived belong to this body. Raises TooLarge."""
         if self._scanner is None:
             return min(len(data), self.left)
         used = self._scanner.feed(data)
@@ -71,9 +71,9 @@ class Incoming:
         return used
 
     def take(self, data: bytes) -> int:
-        """Keep what is this body's of the bytes that have arrived; how many of them are.
+        """Keep the bytes that have arrived, as far as they belong to this body; how many do.
 
-        Raises TooLarge; and NoRoom, when there was none already for what came before.
+        Raises TooLarge; and NoRoom, if there was no room for the bytes before these.
         """
         if self._no_room:
             raise self._no_room
@@ -107,8 +107,8 @@ class Incoming:
     def settle(self) -> bool:
         """The response is about to begin: whether the next request can follow it.
 
-        Raises what was wrong with the body: there is nothing then that the app
-        could answer to the request that the client meant.
+        Raises what was wrong with the body: without the whole of the request, the
+        app has nothing to answer.
         """
         return self.reader is None or self.reader.settle()
 
@@ -126,11 +126,11 @@ class Incoming:
         return self._kept.unread() + len(self._more)
 
     def add(self, data: bytes) -> None:
-        """Some more has come."""
+        """Keep bytes that have come behind those that are here."""
         self._more += data
 
     def read(self, size: int) -> bytes:
-        """The next of what is here; empty when there is no more of it."""
+        """The next bytes of those that are here; empty when there are no more."""
         data = self._kept.read(size)
         if not data:
             self._kept.close()

@@ -6,10 +6,10 @@ from launcher import refusals
 
 
 class BodyError(OSError):
-    """Something is wrong with the body of a request, so that the app does not get the whole of it.
+    """Something is wrong with the body of a request, so that the app gets only a part.
 
     An OSError, because that is what frameworks expect of ``wsgi.input`` when the
-    client is gone (gunicorn's NoMoreData is one too). ``page`` is what the
+    client is gone (gunicorn's NoMoreData is an OSError too). ``page`` is what the
     client is answered if no response has begun yet, whatever the app says.
     """
 
@@ -43,7 +43,7 @@ class TooLarge(BodyError):
 
 
 class NoRoom(BodyError):
-    """The body cannot be kept until all of it is here: the disk is full, or the worker's share."""
+    """The body cannot be kept until all of it is here: the disk, or the worker's share, is full."""
 
     page = refusals.NO_ROOM
 

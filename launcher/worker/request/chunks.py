@@ -19,8 +19,8 @@ class _Place(Enum):
 class ChunkScanner:
     """Finds the end of a chunked body (RFC 9112 section 7.1) as its bytes come in.
 
-    Decides only where the body ends; whether it is well formed is gunicorn's
-    parser to say, which gets all of it. What cannot be chunked coding ends the
+    The scanner decides only where the body ends. gunicorn's parser gets all of the body
+    and says whether it is well formed. Bytes that cannot be chunked coding end the
     body at once, so that the parser refuses it now and does not wait for more.
     """
 
@@ -36,7 +36,7 @@ class ChunkScanner:
     def __init__(self) -> None:
         self.done = False
         self.size = 0
-        """Bytes of data in the chunks so far, with what is yet to come of the current one."""
+        """Bytes of data in the chunks so far, the current one counted whole."""
         self._place = _Place.SIZE
         self._left = 0
         """Bytes of the current chunk that have not come yet."""
@@ -67,7 +67,7 @@ class ChunkScanner:
         return end or len(data)
 
     def _may_go_on(self, begun: bytes) -> bool:
-        """Whether anything that follows can make a line of it."""
+        """Whether these bytes can be the beginning of a right line."""
         if self._place is _Place.DATA_END:
             return begun == b"\r"
         return self._place is not _Place.SIZE or bool(self._SIZE_LINE_BEGUN.fullmatch(begun))
@@ -76,7 +76,9 @@ class ChunkScanner:
         if self._place is _Place.TRAILERS:
             self._trailers += len(line)
             too_many = self._trailers > self._MOST_TRAILERS
-            field = line.find(b":") > 0 or line[0] in b" \t"  # or, folded, more of one
+            field = (
+                line.find(b":") > 0 or line[0] in b" \t"
+            )  # or the line goes on with the field before (folding)
             return field and line.endswith(b"\r\n") and not too_many
         if self._place is _Place.DATA_END:
             self._place = _Place.SIZE

@@ -46,7 +46,7 @@ class Writable(Readable, Protocol):
     """Where a body can be put, to be read from the beginning."""
 
     def write(self, data: bytes, /) -> object:
-        """Add to it."""
+        """Add to what is there."""
 
 
 class NeedMore(Exception):
@@ -99,7 +99,7 @@ class Arrived:
         self.source = source
         self.head = arrived - source.rest()
         self.proxied = ""
-        """The text of the header that a proxy has sent before; see ``proxied.py``."""
+        """The text of the header that a proxy has sent before the request; see ``proxied.py``."""
         chunked = isinstance(reader, ChunkedReader)
         self.framing = Framing.CHUNKED if chunked else Framing.LENGTH
         self.length = 0 if chunked else reader.length
@@ -120,18 +120,18 @@ class Arrived:
         return self.framing is Framing.LENGTH and self.size <= IN_KERNEL
 
     def read_body_from(self, file: Readable) -> None:
-        """Let the app read the body, in whatever coding it came, from ``file``."""
+        """Let the app read the body from ``file``, which has it in the coding in which it came."""
         self.source.read_from(file)
 
     def decode_body(self, file: Readable, decoded: Writable) -> None:
-        """Let the app read a chunked body from ``decoded``, where it is put from ``file``.
+        """Decode a chunked body from ``file`` into ``decoded``, and let the app read it from there.
 
         Raises gunicorn's parse errors.
         """
         self.read_body_from(file)
         size = _decode(self.request.body, decoded)
         if self.source.rest() or file.read(1):
-            # The parser sees its end elsewhere than we do; neither is to be trusted.
+            # The parser finds the end elsewhere than `ChunkScanner`; neither is to be trusted.
             raise InvalidChunkSize(b"data after the last chunk")
         source = _Source(b"", complete=True)
         source.read_from(decoded)
@@ -143,8 +143,8 @@ def parse(data: bytes, complete: bool, cfg: Config, peer: Any, number: int) -> A
 
     ``complete``: no more bytes will come. ``number`` counts the requests of
     the connection from 1. Raises NeedMore, NoMoreData (the client left in the
-    middle of the head), StopIteration (it left before one), and gunicorn's
-    parse errors.
+    middle of the head), StopIteration (the client left before a head), and
+    gunicorn's parse errors.
     """
     source = _Source(data, complete)
     try:

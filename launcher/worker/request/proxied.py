@@ -1,9 +1,9 @@
 """What a proxy says first on a connection, about the client behind it: the PROXY protocol.
 
 As "The PROXY protocol, versions 1 & 2" has it (doc/proxy-protocol.txt of HAProxy). Where
-``proxy_protocol`` asks for it, every connection has to begin with such a header, because
-a receiver "MUST not try to guess whether the PROXY protocol header is present or not"
-(section 2). What it says holds for the connection, so for all of its requests, in
+the setting ``proxy_protocol`` says so, every connection has to begin with such a header,
+because a receiver "MUST not try to guess whether the PROXY protocol header is present or not"
+(section 2). The header holds for the connection, so for all of its requests, in
 whichever worker; gunicorn's own reader tells the first request alone, and stumbles over
 headers that say nothing of a client.
 """
@@ -43,7 +43,9 @@ _NO_CLIENT = frozenset({0x00, 0x31})
 def parse(
     data: bytes, complete: bool, cfg: Config, peer: Any, number: int, proxied: str
 ) -> Arrived:
-    """As `request.parse`, behind the header, unless ``proxied`` is the text of one that was read.
+    """As `parsing.parse`, behind a header of a proxy.
+
+    ``proxied``: the text of the header, if one was read on this connection already.
 
     Raises gunicorn's errors besides: InvalidProxyLine, ForbiddenProxyRequest.
     """
@@ -53,7 +55,7 @@ def parse(
     if not proxied:
         proxied, size = _read(data, complete, cfg, peer)
         data = data[size:]
-    number += 1  # gunicorn itself looks for a header before the first
+    number += 1  # gunicorn itself looks for a header before request 1
     arrived = parse_request(data, complete, cfg, peer, number)
     arrived.head += size
     arrived.proxied = proxied

@@ -17,18 +17,18 @@ URI has an empty host (section 4.2)."""
 
 
 def check(request: Any) -> None:
-    """Refuse what gunicorn's parser lets pass and RFC 9112 does not; it raises the same errors.
+    """Refuse what gunicorn's parser lets pass and RFC 9112 does not. Raises gunicorn's errors.
 
-    Of an absolute-form target the host is taken, whatever Host says (section 3.2.2).
+    Where the target has absolute form, its host replaces the field Host (section 3.2.2).
     """
     if request.method == "CONNECT":
-        # RFC 9110 section 9.3.6: asks for a tunnel, which no WSGI app can be.
+        # RFC 9110 section 9.3.6: the client asks for a tunnel, which no WSGI app can be.
         raise InvalidRequestMethod(request.method)
     host = next((value for name, value in request.headers if name == "HOST"), None)
     if host is None:
         if request.version >= (1, 1):
             raise InvalidHeader("HOST", req=request)
-    elif not HOST_RE.fullmatch(host):  # section 3.2; that there is but one, gunicorn sees to
+    elif not HOST_RE.fullmatch(host):  # section 3.2; gunicorn refuses a second Host itself
         raise InvalidHeader("HOST", req=request)
     if "://" in request.uri and not request.uri.startswith("/"):
         _take_host_of_target(request)
@@ -46,7 +46,7 @@ def _take_host_of_target(request: Any) -> None:
 
 
 def _asks_to_close(request: Any) -> bool:
-    """Whether ``close`` is among the connection options (section 9.6); gunicorn reads but one."""
+    """Whether ``close`` is among the connection options (section 9.6); gunicorn reads one."""
     return any(
         option.strip(" \t").lower() == "close"
         for name, value in request.headers

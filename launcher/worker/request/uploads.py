@@ -22,17 +22,17 @@ EARLY = 1 << 20
 """Bytes of a body beyond which the app begins before all of it is here."""
 
 MOST_KEPT = 1 << 30
-"""Bytes of bodies that a worker keeps at a time; more only where a single body may have more."""
+"""Bytes of bodies that a worker keeps at a time; more where the limit of one body is higher."""
 
 _IN_MEMORY = 256 * 1024
 """Bytes of a body that are kept in memory; more of them go to a temporary file."""
 
 _SAY_AGAIN = 60.0
-"""Seconds between two lines that say that there is no room."""
+"""Seconds between two lines in the log that say that there is no room."""
 
 
 def places(threads: int) -> int:
-    """How many of a worker's threads may be with bodies that the app reads as they come.
+    """How many of a worker's threads may run apps that read a body as it comes.
 
     The others are for requests that are here already, however many uploads are slow.
     """
@@ -88,7 +88,7 @@ class Uploads:
             self._kept -= size
 
     def no_room(self, reason: str) -> NoRoom:
-        """What to raise when there is none; the log has a line about it, but not one for each."""
+        """What to raise when there is no room; the log gets a line, one a minute at most."""
         error = NoRoom(reason)
         now = time.monotonic()
         if now - self._said > _SAY_AGAIN:
@@ -98,7 +98,7 @@ class Uploads:
 
 
 class Spool:
-    """What is kept of one body: in memory, or in a file without a name when it is much."""
+    """The bytes that are kept of one body: in memory, or in a file without a name."""
 
     def __init__(self, uploads: Uploads) -> None:
         self.size = 0
@@ -108,7 +108,7 @@ class Spool:
         self._position = 0
 
     def write(self, data: bytes) -> None:
-        """Add all of ``data``. Raises NoRoom, and has added nothing, when there is none."""
+        """Add all of ``data``, or nothing: raises NoRoom then."""
         size = len(data)
         self._uploads.keep(size)
         try:
@@ -133,7 +133,7 @@ class Spool:
         return self.size - self._position
 
     def close(self) -> None:
-        """Drop what is kept. Closing twice is fine."""
+        """Drop all bytes. Closing twice is fine."""
         if self._file:
             self._file.close()
             self._file = None
@@ -150,7 +150,7 @@ class Spool:
             self._memory += data
 
     def _move_to_file(self) -> None:
-        # Unbuffered: what is in a buffer may find the disk full when nothing can be done any more.
+        # Unbuffered: else the disk may turn out to be full at a flush, too late to tell.
         file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  # `close` closes it
         try:
             _write_at(file.fileno(), bytes(self._memory), 0)

@@ -1,11 +1,11 @@
 """Responses that are ready and wait a moment, to go out together.
 
 A response that is sent wakes its client, which often gets the CPU at once and
-leaves our caches cold; a few in a row wake it once. So while requests are
-short and more of them wait, the responses to safe ones are held until some
+leaves our caches cold; a few in a row wake the client once. So while requests are
+short and more of them wait, the responses to safe requests are held until some
 have come together or there is nothing else to do.
 
-Nothing can be lost by that. Until its response is sent a request is untouched
+No request can be lost by that. Until its response is sent a request is untouched
 in the kernel, as if it had not begun: should this process die, another worker
 runs it, which a safe request can stand (RFC 9110 section 9.2).
 """
@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from launcher.worker.connection.connection import Connection
 
 QUICK = 5_000_000
-"""Nanoseconds. A response does not wait longer than that for requests behind it, as a rule."""
+"""Nanoseconds that a response waits at most for the requests behind it, as a rule."""
 
 _PROBATION = 64
-"""Requests in a row that have to be quick before responses are held (again)."""
+"""Requests in a row that have to take less than `QUICK` before responses are held."""
 
 _MOST = 32
 
@@ -51,7 +51,7 @@ class Outbox:
         self._held: deque[Held] = deque()
         self._quick = -_PROBATION
         self._waited = 0
-        """Nanoseconds that the app has run since the first of them."""
+        """Nanoseconds that the app has run for the held responses together."""
         self.open = False
         """Whether the response to a safe request should be held."""
 
@@ -74,7 +74,7 @@ class Outbox:
         return self._waited > QUICK or len(self._held) >= _MOST
 
     def take(self) -> Held | None:
-        """The one that has waited longest; the caller's from now on."""
+        """Take out the response that has waited longest; None: there is none."""
         self._waited = 0
         try:
             return self._held.popleft() if self._held else None

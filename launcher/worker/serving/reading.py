@@ -29,7 +29,7 @@ from launcher.worker.serving.leaving import Leaving
 from launcher.worker.serving.running import Running
 
 FIRST_LOOK = 4 * 1024
-"""Bytes of a first look at a request; nearly all fit."""
+"""Bytes of a first look; nearly all requests are shorter."""
 
 _RDHUP = int(select.EPOLLRDHUP)
 
@@ -77,7 +77,7 @@ class Reading:
     # A head
 
     def on_request(self, conn: Connection, events: int, pad: Notepad) -> None:
-        """Something of a request that is still in the kernel may be there, or the end of input."""
+        """A part of a request may be there, or the end of input."""
         if self._leaving.paused and conn.travels:
             self._leaving.give_back(conn)
             return
@@ -115,7 +115,9 @@ class Reading:
         except NeedMore:
             self._wait_for_more(conn, data)
         except (NoMoreData, StopIteration):
-            self._ending.linger(conn)  # it may still be reading the responses to earlier requests
+            self._ending.linger(
+                conn
+            )  # the client may still be reading the responses to earlier requests
         except ParseException as error:
             self._refuse(conn, error)
         else:
@@ -202,7 +204,7 @@ class Reading:
         self.on_body(conn, pad)
 
     def on_body(self, conn: Connection, pad: Notepad) -> None:
-        """More of a body that is taken out of the kernel may be there."""
+        """More may be there of a body that is taken out of the kernel."""
         incoming = conn.incoming
         assert incoming
         try:

@@ -96,7 +96,7 @@ class Running:
             self._lend(conn, arrived, pad)
             pulled = True
         if self.outbox:
-            self.send_held(pad)  # this one may take its time
+            self.send_held(pad)  # the request may take its time
         seat = self._seats[pad.thread]
         conduct = self.forecasting.prepare(route, seat)
         size = 0 if pulled else arrived.size
@@ -123,7 +123,7 @@ class Running:
         self._ending.served(conn, again, more or not request.should_close())
 
     def stream(self, conn: Connection, pad: Notepad) -> None:
-        """Run the app, which reads the rest of the body as it comes; there is a place for that."""
+        """Run the app, which reads the rest of the body as it comes; a place for that is taken."""
         incoming = conn.incoming
         assert incoming
         leaving = self._leaving
@@ -137,7 +137,7 @@ class Running:
             self._uploads.leave()
 
     def _lend(self, conn: Connection, arrived: Arrived, pad: Notepad) -> None:
-        """The app will talk on the socket itself, beginning behind this head."""
+        """The app is to talk on the socket itself, from the end of this head on."""
         try:
             self._leaving.pin(conn, answered=True)
             conn.drop(arrived.size)
@@ -166,7 +166,7 @@ class Running:
             and bool(self._resting)  # another can send it while the next takes its time
         )
         if not hold and outbox:
-            self.send_held(pad)  # this one may take its time
+            self.send_held(pad)  # the request may take its time
         if plan:
             conduct = self.forecasting.prepare(route, seat)
         now = time.monotonic_ns()
@@ -226,7 +226,7 @@ class Running:
         answer = len(response) | (0 if again else CLOSES)
         pad.begin(conn.serial, True, now, conn.written, conn.consumed, size, request, answer)
         try:
-            if conn.abandoned:  # noted first, then looked; see `Response._announce`
+            if conn.abandoned:  # noted before this look; see `Response._announce`
                 raise Broken
             if not conn.send(response):
                 self._unread.stay(conn, pad)
@@ -242,8 +242,8 @@ class Running:
     def _put_aside(self, conn: Connection, pad: Notepad) -> bool:
         """Have a request that may be a stream wait, when only the reserve is left for it.
 
-        If not, its thread counts as busy from now on. Counted before it is looked at, so
-        that of several threads that look at once none takes what is reserved.
+        If it need not, its thread counts as busy from now on. Each thread counts itself before
+        it looks, so of several that look at once none takes what is reserved.
         """
         row = self._row
         if row.threads < RESERVE_FROM:
@@ -280,7 +280,7 @@ class Running:
         stack = "".join(traceback.format_stack(frame)) if frame else ""
         self._log.error("%s; its thread was here:\n%s", line, stack)
         if pad.answered():
-            # A part is out and nothing more came; see `Response._announce`.
+            # A part of the response is out, and no more has come; see `Response._announce`.
             conn.reset()
         else:
             with contextlib.suppress(Broken):

@@ -16,7 +16,7 @@ from launcher.worker.connection.connection import Connection
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """The request that a thread runs. Not a tuple: one is made for each, and that takes longer."""
+    """The request that a thread runs. Not a named tuple: that takes twice as long to make."""
 
     conn: Connection
     size: int
@@ -26,18 +26,18 @@ class Job:
 
 
 class Term:
-    """One thread's time as leader. It alone writes here, even when it has lost already."""
+    """One thread's time as leader. That thread alone writes here, also after it lost the lead."""
 
     __slots__ = ("seat", "since")
 
     def __init__(self, seat: Seat) -> None:
         self.seat = seat
         self.since = 0.0
-        """When the leader took its current event; 0 while it waits for one."""
+        """When the leader took its current event; 0: it waits for one."""
 
 
 class Seat:
-    """The place of one thread in the crew. Another thread may have it after that one has left."""
+    """The place of one thread in the crew. When the thread has left, another may have it."""
 
     __slots__ = (
         "_mark",
@@ -61,30 +61,30 @@ class Seat:
     def __init__(self, index: int, pad: Notepad) -> None:
         self.index = index
         self.vacant = True
-        """Whether no thread has it, or is about to."""
+        """Whether no thread has this seat, or is about to."""
         self.pad = pad
         self.bell = threading.Lock()
         """Held while the thread rests: released to call it."""
         self.bell.acquire()
         self.term: Term | None = None
-        """What the thread was called for, or led last; None: it was called to leave."""
+        """The term that the thread was called for, or led last; None: it was called to leave."""
         self.turn = 0
-        """How often the thread has begun or ceased to work, so odd while it works."""
+        """How often the thread has begun or ceased to work: odd while it works."""
         self.running: Job | None = None
         self.sending_last: Job | None = None
         """The request that was overdue at the last tick although its response was announced.
-        It gets one more tick to be sent; if it is still there then, it is given up."""
+        The response gets one more tick to be sent; if the request runs still, it is given up."""
         self.answering: Job | None = None
         """The request whose response had begun when the main thread last looked."""
         self.answering_since = 0
-        """When it was first seen to; monotonic nanoseconds."""
+        """When the main thread saw that first; monotonic nanoseconds."""
         self.streaming: Job | None = None
         """The request that has turned out to be a stream."""
         self.resting_since = 0.0
         self.ident = 0
         """Python's identifier of the thread."""
         self.native_id = 0
-        """The kernel's."""
+        """The kernel's identifier of the thread."""
         self._schedstat = -1
         self._mark = 0, 0, 0
 
@@ -106,15 +106,15 @@ class Seat:
         self.vacant = True
 
     def begin_measuring(self) -> None:
-        """The calling thread begins what is to be measured."""
+        """The calling thread begins a request that is to be measured."""
         self._mark = time.thread_time_ns(), self.scheduled()[1], time.process_time_ns()
 
     def waited(self, took: int, enough: int) -> tuple[int, bool]:
-        """Of ``took`` nanoseconds since `begin_measuring` those that this thread waited.
+        """Nanoseconds that this thread waited, of the ``took`` since `begin_measuring`.
 
-        And whether that was not for the interpreter, for certain: all threads together have
-        left it unused for more than half of the time. Exact only where it is more than
-        ``enough``: less saves the system calls.
+        And whether it is certain that the thread did not wait for the interpreter: all threads
+        together have left the interpreter unused for more than half of the time. Exact only
+        above ``enough``: below that, the system calls are saved.
         """
         cpu, queued, of_all = self._mark
         left = took - (time.thread_time_ns() - cpu)

@@ -33,8 +33,7 @@ from launcher.worker.serving.seat import Seat
 _REQUEST = Phase.REQUEST
 
 _IDLE = 0.25
-"""Seconds after which a connection counts as idle: a client that has not sent the next request
-by then is not about to."""
+"""Seconds after which a connection counts as idle: its client is not about to send a request."""
 
 
 class Service:
@@ -158,7 +157,7 @@ class Service:
                 leaving.give_back(conn)
 
     def shed(self, count: int) -> None:
-        """Close idle connections, those first that have been so for longest."""
+        """Close idle connections, first those that have been idle for longest."""
         latest = time.monotonic() - _IDLE
         idle = [
             conn
@@ -189,7 +188,7 @@ class Service:
         for conn in list(self._parked.values()):
             if conn.deadline <= now and self._parking.claim(conn):
                 try:
-                    if conn.deadline > now:  # it has been served since we looked
+                    if conn.deadline > now:  # a thread has served it since we looked
                         self.leaving.park(conn, conn.events or READABLE, look_again=True)
                     else:
                         self.ending.end_wait(conn, now)

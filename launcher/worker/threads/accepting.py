@@ -20,7 +20,7 @@ from launcher.worker.connection.sockets import Socket
 _ACCEPTABLE = select.EPOLLIN | select.EPOLLEXCLUSIVE
 
 _SOME = 32
-"""Idle connections that make room for new ones."""
+"""Idle connections that are closed when there is no room for a new one."""
 
 _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -51,13 +51,13 @@ class Accepting:
         self._unwatched: set[int] = set()
         """The listeners that have connections for which there was no room, or no thread."""
         self._changing = threading.Lock()
-        """For those two: the main thread and one that serves change them."""
+        """For ``_listeners`` and ``_unwatched``, which the main and a serving thread change."""
 
     def __contains__(self, fd: int) -> bool:
         return fd in self._listeners
 
     def begin(self, descriptors: list[int]) -> None:
-        """Accept from these sockets from now on."""
+        """Accept from these listening sockets from now on."""
         for index, fd in enumerate(descriptors):
             listener = socket.socket(fileno=fd)
             listener.setblocking(False)
@@ -65,7 +65,7 @@ class Accepting:
             self._parking.watch(fd, _ACCEPTABLE)
 
     def accept(self, fd: int) -> Connection | None:
-        """A new connection, the caller's; None: another worker has it, or there is no room."""
+        """Accept a connection for the caller; None: another worker has it, or there is no room."""
         listener, index = self._listeners.get(fd, (None, 0))
         if listener is None:
             return None
@@ -83,14 +83,14 @@ class Accepting:
         return self._entered(accepted, address, index)
 
     def pause(self, fd: int) -> None:
-        """Leave what comes in the backlog; it would be reported again and again."""
+        """Leave new connections in the backlog, and unreported: else each look reports them."""
         with self._changing:
             if fd in self._listeners:
                 self._parking.ignore(fd)
                 self._unwatched.add(fd)
 
     def resume(self) -> None:
-        """Accept again on all."""
+        """Accept again from all sockets."""
         with self._changing:
             while self._unwatched:
                 fd = self._unwatched.pop()
@@ -98,7 +98,7 @@ class Accepting:
                     self._parking.watch(fd, _ACCEPTABLE)
 
     def end(self, final: bool) -> None:
-        """Accept no more. ``final``: nor will another worker, so take what is in the backlog."""
+        """Accept no more. ``final``: nor does another worker, so empty the backlog first."""
         with self._changing:
             while self._listeners:  # a thread may be about to accept on one
                 fd, (listener, index) = self._listeners.popitem()
@@ -108,8 +108,8 @@ class Accepting:
                 listener.close()
 
     def _accept_the_rest(self, listener: socket.socket, index: int) -> None:
-        """What is in the backlog when the last that has it open closes it would be reset."""
-        with contextlib.suppress(OSError):  # there is no more; or no room for it
+        """Empty the backlog: the kernel resets what is in it when the last process closes it."""
+        with contextlib.suppress(OSError):  # the backlog is empty, or there is no room
             while True:
                 self._parking.enter(self._entered(*listener.accept(), index), first=False)
         self._parking.nudge()

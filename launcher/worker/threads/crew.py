@@ -33,7 +33,7 @@ from launcher.worker.threads.staff import Staff
 from launcher.worker.threads.watcher import Watcher
 
 _WORTH_A_LINE = 1.0
-"""Seconds that a request has waited for a thread."""
+"""Seconds that a request waits for a thread until the log has a line about it."""
 
 
 class Crew:
@@ -42,7 +42,7 @@ class Crew:
     def __init__(
         self, worker: GunicornWorker, orders: Orders, line: Line, channel: Channel
     ) -> None:
-        """The app is loaded by now."""
+        """``worker``: its app is loaded. ``channel``: this end of the one to the primary."""
         self._line = line
         self._log = worker.log
         self._row = orders.row
@@ -124,7 +124,7 @@ class Crew:
 
     @property
     def final(self) -> bool:
-        """Whether there is nobody to give connections back to."""
+        """Whether no other worker can take a connection: the cluster ends."""
         return self._leaving.final
 
     def start(self) -> None:
@@ -135,7 +135,7 @@ class Crew:
         self.publish()
 
     def finished(self) -> bool:
-        """Whether a retiring worker has nothing left to do. It does nothing more then."""
+        """Whether a retiring worker has nothing left to do; if so, it takes nothing more."""
         return self._inbox.close_if(self._at_rest)
 
     def _at_rest(self) -> bool:
@@ -151,14 +151,14 @@ class Crew:
         return [seat.turn for seat in self._staff.seats] == turns
 
     def retire(self, final: bool) -> None:
-        """Take no more; as `Service.retire`."""
+        """Take no more connections; as `Service.retire`."""
         self._accepting.end(final)
         self._service.retire(final)
         self.publish()
         self._line.wake()
 
     def pause(self) -> None:
-        """Give back what else comes and can travel, until the primary says otherwise."""
+        """Give back requests on connections that can travel, until the primary says otherwise."""
         self._leaving.paused = True
 
     def expire(self, now: float) -> None:
@@ -198,7 +198,7 @@ class Crew:
     def _give_up(self, running: Job, seat: Seat) -> str | None:
         last, seat.sending_last = seat.sending_last, running
         if seat.pad.answered() and last is not running:
-            return None  # it may be sending the last of it at this moment: one look more
+            return None  # the thread may be sending the response at this moment: one look more
         return self._running.abandon(running, seat.pad, seat.ident)
 
     # The desk
@@ -230,7 +230,7 @@ class Crew:
                     parking.ready.append((fd, events))
             desk.take_in_what_is_ready()
             if self._lead.term:
-                parking.nudge()  # the new leader may have looked before we took these
+                parking.nudge()  # the new leader may have looked at `ready` before we added to it
         if desk.open or len(self.queue) or self._row.waiting:
             desk.look(now)
         if now - self.queue.oldest(now) >= _WORTH_A_LINE:
@@ -244,7 +244,7 @@ class Crew:
             seat.turn += 1
             self._lead_for(term, seat)
             self._go_on(seat)
-            # The new leader may be waiting for events already, and does not see to these.
+            # The new leader may be blocked in `wait` already, so this thread sends them.
             self._running.send_held(seat.pad)
             self._rest(seat)
         seat.vacate()
@@ -272,7 +272,8 @@ class Crew:
     def _go_on(self, seat: Seat) -> None:
         """Serve what is ready, until the new leader has come to that.
 
-        It was called while this thread held the interpreter, and may be waiting for it.
+        The new leader was called while this thread held the interpreter, and may be waiting for
+        its turn.
         """
         lead, ready = self._lead, self._parking.ready
         while ready and not ((term := lead.term) and term.since):
@@ -304,7 +305,7 @@ class Crew:
                 conn, events = self._accepting.accept(fd), 0
             else:
                 conn = self._parking.claim_missed(fd)
-        except Exception:  # a defect costs what was said, not the thread that leads
+        except Exception:  # a defect costs one order, not the thread that leads
             self._log.exception("Error at an order")
         if conn:
             self._service.attend(conn, events, pad)

@@ -3,9 +3,9 @@
 When all threads are with requests no thread leads, and requests that arrive would wait here
 while another worker has room. Then the worker's main thread sits down at the desk: it takes
 the events from the epoll, runs no request, and gives back to the primary what can
-travel, as long as the scoreboard shows room in another worker. Where there is none it
+travel, as long as the scoreboard shows room in another worker. Where there is no room it
 leaves things as they are: the next thread that gets free takes the lead, and finds
-them ready. (To give everything back where all are busy would cost two hand-overs for
+them ready. (To give all of them back where all are busy would cost two hand-overs for
 each request.)
 
 A request that may be a stream and finds only the threads that are not for streams
@@ -29,7 +29,7 @@ CADENCE = 0.02
 """Seconds between two looks while something waits: another worker may have got room."""
 
 _GOES_ON_HERE = (Phase.FLUSH, Phase.LINGER)
-"""Needs no request to be run."""
+"""Phases in which no request is to be run, so the main thread can go on."""
 
 
 class Desk:
@@ -78,7 +78,7 @@ class Desk:
             self._ending.go_on(conn)
             return
         if queue.since(conn):
-            pass  # known from the last time; asking the kernel again, for each, would take long
+            pass  # queued by an earlier look; to ask the kernel for each again would take long
         elif conn.phase is Phase.BODY or _has_asked(conn):
             queue.put(conn, time.monotonic())
         else:

@@ -37,7 +37,7 @@ from launcher.worker.threads.accepting import Accepting
 
 
 class Inbox:
-    """The worker's end of its channel, for whatever thread finds that something has come."""
+    """The worker's end of its channel. For any thread that has an event for it."""
 
     def __init__(
         self,
@@ -77,15 +77,15 @@ class Inbox:
         return self._channel.fd
 
     def close_if(self, at_rest: Callable[[], bool]) -> bool:
-        """Take nothing more, if nothing is left to do, as ``at_rest`` says meanwhile."""
+        """Close, if ``at_rest`` says so while nothing is received: what comes later is returned."""
         with self._receiving:
             self._closed = at_rest()
         return self._closed
 
     def receive(self) -> None:
-        """Do what has been said."""
+        """Do what the primary has said."""
         if not self._receiving.acquire(blocking=False):
-            return  # a leader that was held up is at it; what it leaves is reported again
+            return  # a leader that was held up is receiving; the epoll reports again what it leaves
         try:
             while received := self._channel.receive():
                 self._heard(decode(received[0]), received[1])
@@ -118,13 +118,13 @@ class Inbox:
                 self._line.reopen_logs(descriptors)
 
     def _take(self, deal: Deal, descriptor: int | None) -> None:
-        if descriptor is None or self._closed:  # no room for it here (MSG_CTRUNC), or too late
+        if descriptor is None or self._closed:  # no descriptor is free here (MSG_CTRUNC), or closed
             self._line.tell(Returned(deal.serial, deal.since))
             if descriptor is not None:
                 os.close(descriptor)
             return
         serial, written, consumed, listener, port, first, since, host, text = deal
-        # With all three given, Python asks the kernel for no option.
+        # With family, type and protocol given, Python asks the kernel for no option.
         family = self._families[listener]
         sock = Socket(family, socket.SOCK_STREAM, 0, fileno=descriptor)
         # The primary asks whether we are well (serial 0) without TLS.

@@ -24,7 +24,7 @@ _BETWEEN = 1.0
 """Seconds between two threads that leave."""
 
 _QUIET = 10.0
-"""Seconds without a request that waits for long after which the next one is worth a line again."""
+"""Seconds without a long wait after which the next one is worth a line in the log again."""
 
 
 class Staff:
@@ -54,16 +54,16 @@ class Staff:
 
     @property
     def living(self) -> int:
-        """Threads that there are."""
+        """How many threads there are."""
         return sum(not seat.vacant for seat in self.seats)
 
     def start(self) -> None:
-        """Start those that there are always."""
+        """Start the least number of threads."""
         for _ in range(self._least):
             self.start_one()
 
     def start_one(self) -> bool:
-        """Start one more; False when there is none to be had."""
+        """Start one thread more; False when the system allows none."""
         seat = next((seat for seat in self.seats if seat.vacant), None)
         if seat is None:
             seat = Seat(len(self.seats), self._row.pad(len(self.seats)))
@@ -85,7 +85,7 @@ class Staff:
         return True
 
     def shrink(self, now: float) -> None:
-        """Have a thread leave that has rested for `IDLE` seconds, unless there are few."""
+        """Have a thread leave that has rested for `IDLE` seconds, if there are enough."""
         if now - self._shrunk >= _BETWEEN and self.living > self._least:
             self._shrunk = now
             self._lead.dismiss(now - IDLE)
@@ -116,9 +116,9 @@ class Staff:
         self._row.streaming = streaming
 
     def tell_that_all_are_busy(self, now: float) -> None:
-        """Once, until no request has waited for long for a while."""
+        """Write a line into the log, if there was none for the `_QUIET` seconds before."""
         busy = [seat for seat in self.seats if seat.running]
-        if not busy:  # we were stopped (SIGSTOP), and all threads are free again
+        if not busy:  # the process was stopped (SIGSTOP): all threads are free again
             return
         last, self._told = self._told, now
         if now - last < _QUIET:

@@ -36,14 +36,19 @@ COMPUTES_FOR = 0.002
 """Seconds with one event after which a leader that computes is held up."""
 
 _COMPUTING = 0.1
-"""Part of the time; a thread that uses less of it waits."""
+"""Part of the time: a thread that has run for less of it waits."""
 
 _OTHERS = 0.5
-"""Part of the time; where all threads together use more, the leader may be waiting for them."""
+"""Part of the time: where all threads together have run for more, the leader may wait for them."""
 
 _CALM = 0.0005
+"""Seconds by which the pause grows after a look that finds the leader making progress."""
+
 _CALMEST = 0.010
+"""Seconds of the longest such pause."""
+
 _ALERT = 50
+"""Looks in a row at a leader with nothing to serve before the watcher sleeps."""
 
 _SURE = 10
 """Looks in a row that find a resting thread before the watcher wants to be rung again."""
@@ -68,10 +73,10 @@ class Watcher:
         open_desk: Callable[[], None],
         has_held: Callable[[], bool],
     ) -> None:
-        """``held_up`` hears of leaders that waited; ``start_thread`` is False when it cannot.
-        ``expected_to_wait``: whether what a thread runs is.
+        """``held_up`` hears of a leader that waited. ``start_thread``: False when there is none.
 
-        ``has_held``: whether responses wait to be sent by the thread that leads next.
+        ``expected_to_wait``: whether the request of this seat is. ``has_held``: whether responses
+        wait to be sent by the thread that leads next.
         """
         self._lead = lead
         self._parking = parking
@@ -85,12 +90,12 @@ class Watcher:
         self._quiet = 0
         self._calm = 0.0
         self._seen: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
-        """Of the event that the leader was last seen with: since when, the time of the look,
-        and what the CPU clocks of the leader and of the process showed then."""
+        """At the last look at the leader: since when it had its event, the time, and the CPU clocks
+        of the leader and of the process."""
         self._enough = 0
         """Looks in a row that found a thread that rests."""
         self._vacant: tuple[int, float] = (0, 0.0)
-        """What the seats' turns came to when the lead was first seen vacant, and when that was."""
+        """The sum of the seats' turns when the lead was first seen vacant, and when that was."""
 
     def start(self) -> None:
         """Watch from now on."""
@@ -104,7 +109,7 @@ class Watcher:
                 lead.wait_for_bell(pause)
                 continue
             lead.asleep = True
-            # The leader may have begun, or called the last thread, before that.
+            # The leader may have begun with an event, or called the last thread, before this line.
             if not (lead.short or (lead.term and lead.term.since)):
                 lead.wait_for_bell(-1)
             lead.asleep = False
@@ -112,7 +117,7 @@ class Watcher:
             self._calm = 0.0
 
     def look(self, now: float) -> float:
-        """Do what there is to do; seconds until the next look, infinite: until there is a need."""
+        """Look, and act; seconds until the next look, infinite: until the bell is rung."""
         term = self._lead.term
         pause = self._look_at(term, now) if term else math.inf
         if self._lead.short:
@@ -128,17 +133,17 @@ class Watcher:
             return max(COMPUTES_FOR, self._calm) if self._quiet <= _ALERT else math.inf
         self._quiet = 0
         seen, looked, cpu, of_all = self._seen
-        if since != seen:  # it gets on
+        if since != seen:  # the leader gets on
             self._seen = since, now, _cpu_clock(term.seat), time.process_time()
             self._calm = min(self._calm + _CALM, _CALMEST)
-            # One that seems to be held up is looked at again soon: does its clock stand still?
+            # A leader that seems held up is looked at again soon: does its CPU clock stand still?
             left = since + WAITS_FOR - now
             return max(left, self._calm) if left > 0 else WAITS_FOR / 2
         waits = (
             _cpu_clock(term.seat) - cpu < _COMPUTING * (now - looked)
             # A thread that waits for the interpreter stands still while another one computes.
             and time.process_time() - of_all < _OTHERS * (now - looked)
-            # On a busy machine so does one that computes, or that has the interpreter.
+            # On a busy machine a thread stands still that computes, or that has the interpreter.
             and not any(seat.runnable() for seat in self._seats if seat.running)
         )
         if now - since >= (WAITS_FOR if waits else COMPUTES_FOR) and self._must_go(term, waits):
@@ -163,13 +168,15 @@ class Watcher:
         if lead.resting:
             self._vacant = 0, 0.0
             self._enough += 1
-            # Where the last one rests and is called all the time, do not be rung each time.
+            # Where the last thread rests and is called all the time, do not be rung each time.
             if self._enough < _SURE:
                 return VACANT_FOR
             lead.short = False
             if lead.resting:
                 return math.inf
-            lead.short = True  # the last one was called before that, and did not ring
+            lead.short = (
+                True  # the last thread was called before `short` was cleared, and did not ring
+            )
         self._enough = 0
         living = sum(not seat.vacant for seat in self._seats)
         sample = Sample(now, time.process_time())
@@ -181,13 +188,15 @@ class Watcher:
         return min(again, self._look_for_vacancy(now))
 
     def _idle(self) -> bool:
-        """Whether a leader has had nothing to serve for a while, so that we may sleep.
+        """Whether a leader has had nothing to serve for a while, so that the watcher may sleep.
 
-        It rings when it gives up the lead then, although no thread rested before either.
+        The leader rings when it gives up the lead, because ``short`` is cleared here.
         """
         lead = self._lead
         if self._quiet > _ALERT:
-            lead.short = False  # before the look: who gives up the lead after it says so again
+            lead.short = (
+                False  # before the look: a leader that gives up the lead after it sets it again
+            )
             if lead.term:
                 self._vacant = 0, 0.0
                 return True
@@ -219,5 +228,5 @@ class Watcher:
 
 
 def _cpu_clock(seat: Seat) -> float:
-    """Seconds that a thread has run. It lives: a leader does not leave."""
+    """Seconds that a leader has run. Its thread lives: a leader does not leave."""
     return time.clock_gettime(time.pthread_getcpuclockid(seat.ident))
