@@ -73,11 +73,12 @@ def check(cluster: Cluster) -> list[str]:
 
     Not with urllib: that would ask a proxy where one is set.
     """
-    port = cluster.status_address().port
+    address = cluster.status_address()
+    host = "::1" if address.kind == "tcp6" else "127.0.0.1"
     return [
         "python",
         "-c",
-        f"import http.client as h; c = h.HTTPConnection('127.0.0.1', {port}, timeout=2);"
+        f"import http.client as h; c = h.HTTPConnection('{host}', {address.port}, timeout=2);"
         " c.request('GET', '/readyz'); raise SystemExit(c.getresponse().status != 200)",
     ]
 

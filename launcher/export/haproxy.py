@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from launcher.errors import LauncherError
 from launcher.export.proxies import CONNECT, bracketed, host_rule, servers, status_of
 from launcher.export.terms import Cluster, File, Wishes
 
@@ -13,15 +14,13 @@ DRAIN = FALL * CHECK_EVERY + 3
 """Seconds in which the checks of a server that drains have failed, with some to spare."""
 
 TEXT = """\
-global
-    maxconn 20000
-
+# Without maxconn of its own HAProxy takes as many connections as its descriptors allow.
 defaults
     mode http
     timeout http-request 10s
     timeout http-keep-alive 60s
     timeout client 60s
-    # A websocket or a stream may be silent for so long.
+    # A websocket may be silent for so long.
     timeout tunnel 1h
     timeout connect {connect}s
     option forwardfor
@@ -93,17 +92,18 @@ def _servers(cluster: Cluster, wishes: Wishes) -> str:
     status = status_of(cluster, wishes)
     lines = []
     for number, server in enumerate(servers(cluster, wishes), 1):
-        where = (
-            _quoted(f"unix@{server.path}")
-            if server.path
-            else f"{bracketed(server.host)}:{server.port}"
-        )
+        where = f"{bracketed(server.host)}:{server.port}" if server.port else _socket(server.path)
         # Behind a host of its own the status address is at the same one.
         asked = "" if wishes.hosts or server.host == status.host else f" addr {status.host}"
         lines.append(f"    server {cluster.name}-{number} {where}{asked} port {status.port}\n")
     return "".join(lines)
 
 
-def _quoted(text: str) -> str:
-    """In single quotes nothing has a meaning (HAProxy, "Quoting and escaping")."""
-    return "'" + text.replace("'", "'\\''") + "'"
+def _socket(path: str) -> str:
+    """In single quotes nothing has a meaning (HAProxy, "Quoting and escaping"), but for ``$``.
+
+    HAProxy puts variables into every address, after it has taken the quotes away.
+    """
+    if "$" in path or not path.isprintable():
+        raise LauncherError(f"{path!r} cannot be written for HAProxy: give it a plainer name")
+    return "'unix@" + path.replace("'", "'\\''") + "'"

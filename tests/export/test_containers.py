@@ -19,7 +19,16 @@ from launcher.errors import LauncherError
 from launcher.export import compose, dockerfile, kubernetes, procfile, quadlet
 from launcher.export.containers import check
 from launcher.export.terms import Cluster, Export
-from tests.export.tools import ODD_APP, ODD_FOLDER, cluster, needs, settings_of, text_of, wishes
+from tests.export.tools import (
+    ODD_APP,
+    ODD_FOLDER,
+    answering,
+    cluster,
+    needs,
+    settings_of,
+    text_of,
+    wishes,
+)
 
 VERSIONS = ("1.35.0", "1.36.0", "1.37.0")
 
@@ -251,6 +260,18 @@ def test_compose_builds_the_image_unless_one_is_named(tmp_path: Path) -> None:
     assert "build" not in named
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("host", "bound"), [("127.0.0.1", "0.0.0.0:{}"), ("::1", "[::]:{}")])
+def test_the_check_is_about_readiness(tmp_path: Path, host: str, bound: str) -> None:
+    for status, code in ((200, 0), (503, 1)):
+        with answering(status, host) as port:
+            python, *words = check(cluster(tmp_path, status=bound.format(port)))
+            assert python == "python"
+            environ = {"http_proxy": "http://127.0.0.1:1"}
+            done = subprocess.run([sys.executable, *words], env=environ, timeout=60, check=False)
+            assert done.returncode == code
+
+
 # Quadlet
 
 
@@ -292,7 +313,9 @@ def test_podman_makes_a_service_with_the_words_that_were_meant(
     assert made, done
     if not MANAGER:
         pytest.skip("systemd is not installed")
-    words = words_in(as_systemd_reads(made, tmp_path / "systemd"), "ExecStart")
+    read = words_in(as_systemd_reads(made, tmp_path / "systemd"), "ExecStart")
+    # What it shows is as it was before the values of variables: as in Compose, $$ is a dollar.
+    words = [interpolated(word) for word in read]
     require_same_words(words[words.index("shop:latest") + 1 :], odd)
     health = words[words.index("--health-cmd") + 1]
     assert json.loads(health) == check(odd)

@@ -72,9 +72,15 @@ def test_the_engine_accepts_its_file(tmp_path: Path, engine: str, hosts: tuple[s
 @pytest.mark.slow
 @each_engine
 def test_the_engine_accepts_the_path_of_a_unix_socket(tmp_path: Path, engine: str) -> None:
-    subject = cluster(tmp_path, bind=(f"unix:/run/{ODD_FOLDER}/web.sock",))
+    folder = ODD_FOLDER.replace("$", "%") if engine == "haproxy" else ODD_FOLDER
+    subject = cluster(tmp_path, bind=(f"unix:/run/{folder}/web.sock",))
     (file,) = EXPORTS[engine]([subject], wishes())
     CHECKS[engine](file.text, tmp_path)
+
+
+def test_haproxy_would_take_a_dollar_in_an_address_for_a_variable(tmp_path: Path) -> None:
+    with pytest.raises(LauncherError, match="plainer name"):
+        haproxy_of(cluster(tmp_path, bind=("unix:/run/$HOME/web.sock",)))
 
 
 def named(subject: Cluster, name: str) -> Cluster:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
 import os
+import socket
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +61,31 @@ def text_of(files: list[File], name: str) -> str:
 def wishes(**options: Any) -> Wishes:
     """What the command would say, on a machine with an interpreter of an odd name."""
     return Wishes(**{"python": "/srv/a b$/bin/python", **options})
+
+
+@contextlib.contextmanager
+def answering(status: int, host: str = "127.0.0.1") -> Iterator[int]:
+    """The port of a server that answers ``/readyz`` with this status."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == "/readyz" else 404)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    class Server(http.server.ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+    with Server((host, 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def needs(*modules: str) -> list[Any]:
