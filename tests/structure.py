@@ -96,9 +96,9 @@ class Structure:
             if any(f"{node.module}.{alias.name}" not in self.modules for alias in node.names)
         )
 
-    def circles(self, without: Iterable[Arrow] = ()) -> list[Arrow]:
+    def circles(self) -> list[Arrow]:
         """The imports by which modules depend on themselves: each can be followed back."""
-        arrows = self.arrows() - {*without}
+        arrows = self.arrows()
         following: dict[str, set[str]] = {}
         for arrow in arrows:
             following.setdefault(arrow.importer, set()).add(arrow.imported)

@@ -8,7 +8,7 @@ FIRST_DELAY = 0.1
 FACTOR = 1.5
 LONGEST_DELAY = 15.0
 CALM = 30.0
-"""Seconds without a death after which all is forgiven."""
+"""Seconds without a death after which no earlier death counts."""
 
 STOOD_UP = 1.0
 """Seconds online (or one request answered) that tell a worker which was killed
@@ -48,7 +48,7 @@ class RestartPolicy:
         self._last_start = now
 
     def died(self, now: float, stood_up: bool) -> None:
-        """A worker or pool died that nobody asked to leave."""
+        """A worker or pool died that was not asked to leave."""
         if now - self._last_death > CALM:
             self.failures = 0.0
         self._last_death = now
@@ -57,12 +57,16 @@ class RestartPolicy:
 
     def next_start(self, now: float) -> float:
         """The earliest time of the next start; never before ``now``."""
+        delay = self.delay(now)
+        return max(now, self._last_start + delay) if delay else now
+
+    def delay(self, now: float) -> float:
+        """Seconds from one start to the next; 0: as many as wanted may start at once."""
         if self.failures < 1 or now - self._last_death > CALM:
-            return now
-        delay = min(LONGEST_DELAY, FIRST_DELAY * math.pow(FACTOR, self.failures - 1))
-        return max(now, self._last_start + delay)
+            return 0.0
+        return min(LONGEST_DELAY, FIRST_DELAY * math.pow(FACTOR, self.failures - 1))
 
     def reset(self) -> None:
-        """Forget everything: somebody asks to try again."""
+        """Forget everything: a user asks to try again."""
         self.failures = 0.0
         self.attempts = 0

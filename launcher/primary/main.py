@@ -8,7 +8,6 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 
 from setproctitle import setproctitle
 
@@ -16,6 +15,7 @@ from launcher.config.inherited import inherited
 from launcher.config.settings import Settings, parse_bind
 from launcher.descriptors import raise_limit
 from launcher.primary import log
+from launcher.primary.cluster.first_start import FirstStart
 from launcher.primary.cluster.primary import Primary
 from launcher.primary.cluster.rounds import Rounds
 from launcher.primary.connections.listeners import open_listeners
@@ -26,8 +26,10 @@ from launcher.primary.control.server import ControlServer
 from launcher.primary.control.verbs import Verbs
 from launcher.primary.insight.meter import Meter
 from launcher.primary.processes.generation import Terms
+from launcher.primary.processes.roster import Roster
 from launcher.primary.reactor import Reactor
 from launcher.primary.signals import heed_signals
+from launcher.primary.traffic import Traffic
 from launcher.state.cluster_folder import ClusterFolder
 
 _MOST_DEFECTS = 16
@@ -63,10 +65,20 @@ def _serve(settings: Settings, folder: ClusterFolder, on_ready: Ready | None, ma
         map(parse_bind, settings.bind), settings.backlog, access_of(settings)
     )
     reactor = Reactor(on_defect=_tolerant())
-    primary = Primary(Terms(settings, mark=mark), listeners, reactor, descriptors)
-    primary.findable = folder.findable
-    if on_ready:
-        primary.on_ready = partial(_start_done, primary, on_ready)
+
+    def ready() -> None:
+        if on_ready:
+            primary.ending.keep_entry = True  # however it ends from here on: it has a name
+            on_ready([listener.address for listener in listeners], primary.wanted)
+
+    primary = Primary(
+        Terms(settings, mark=mark),
+        listeners,
+        reactor,
+        Roster(settings, [listener.address for listener in listeners], reactor),
+        Traffic(settings, listeners, reactor, descriptors),
+        FirstStart(folder.findable, ready if on_ready else None),
+    )
     meter = Meter(primary)
     try:
         heed_signals(primary)
@@ -89,24 +101,20 @@ def _serve(settings: Settings, folder: ClusterFolder, on_ready: Ready | None, ma
     finally:
         primary.close()
         reactor.close()
-    if primary.failure:
-        raise primary.failure
+    if primary.ending.failure:
+        raise primary.ending.failure
     return 0
-
-
-def _start_done(primary: Primary, on_ready: Ready) -> None:
-    primary.keep_entry = True  # however it ends from here on: it is to be started by name
-    on_ready([listener.address for listener in primary.listeners], primary.wanted)
 
 
 def _leave(folder: ClusterFolder, primary: Primary) -> None:
     """Leave the entry as it has to be: kept as it is, as it was before this start, or forgotten."""
-    failed_to_start = primary.failure and primary.on_ready
-    if folder.before and (failed_to_start or not primary.keep_entry):
+    ending = primary.ending
+    failed_to_start = ending.failure and primary.first_start.waited_for
+    if folder.before and (failed_to_start or not ending.keep_entry):
         folder.write_app_json(folder.before)
         folder.write_variables(folder.variables_before)
-        primary.keep_entry = True
-    folder.release(forget=not primary.keep_entry)
+        ending.keep_entry = True
+    folder.release(forget=not ending.keep_entry)
 
 
 def _tolerant() -> Callable[[Exception], None]:

@@ -152,6 +152,31 @@ class Reactor:
                 handler()
 
 
+class Alarm:
+    """Makes ``call`` at the earliest of the times it is set to, once for all of them."""
+
+    def __init__(self, reactor: Reactor, call: Callable[[], None]) -> None:
+        self._reactor = reactor
+        self._call = call
+        self._timer: Timer | None = None
+
+    def set(self, when: float) -> None:
+        """Call at ``when`` at the latest."""
+        if self._timer and self._timer.when <= when:
+            return
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self._reactor.call_at(when, self._due)
+
+    def set_in(self, seconds: float) -> None:
+        """Call in so many seconds at the latest."""
+        self.set(self._reactor.clock() + seconds)
+
+    def _due(self) -> None:
+        self._timer = None
+        self._call()
+
+
 def _noted_by_the_wakeup_pipe(_number: int, _frame: object) -> None:
     """A Python-level handler must exist for `signal.set_wakeup_fd` to write the number."""
 

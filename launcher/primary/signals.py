@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 def heed_signals(primary: Primary) -> None:
     """From now on nobody can end the cluster other than in order."""
     ignore_the_terminal()
+    ending = primary.ending
     meant: dict[int, Callable[[], object]] = {
         signal.SIGCHLD: primary.roster.reap,
-        signal.SIGTERM: primary.stop,
-        signal.SIGHUP: primary.stop if _ends_with_the_terminal() else partial(_reload, primary),
-        signal.SIGINT: primary.interrupt,
-        signal.SIGQUIT: primary.kill,
+        signal.SIGTERM: ending.stop,
+        signal.SIGHUP: ending.stop if _ends_with_the_terminal() else partial(_reload, primary),
+        signal.SIGINT: ending.interrupt,
+        signal.SIGQUIT: ending.kill,
         signal.SIGUSR1: primary.reopen_logs,
         signal.SIGUSR2: partial(_name_reload, primary.settings.name),
         signal.SIGTSTP: _name_start,
@@ -43,7 +44,7 @@ def _ends_with_the_terminal() -> bool:
 
 def _reload(primary: Primary) -> None:
     log("reloading: SIGHUP")
-    primary.reload_soon()
+    primary.rollouts.reload_soon()
 
 
 def _name_reload(name: str) -> None:
@@ -55,4 +56,4 @@ def _name_start() -> None:
 
 
 def _nothing() -> None:
-    """What a signal does that nobody waits for."""
+    """What a signal does that means nothing here."""

@@ -6,24 +6,22 @@ what is a reason to reload, ``policy/code_changes.py`` decides.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from launcher.ipc.messages import Changed, Look
 from launcher.policy.code_changes import Brake, CodeChanges
 from launcher.primary.log import log
 from launcher.primary.processes.generation import Generation
-from launcher.primary.reactor import Timer
-
-if TYPE_CHECKING:
-    from launcher.primary.cluster.primary import Primary
+from launcher.primary.reactor import Reactor, Timer
 
 
 class AutoReload:
-    """Hears of changes. Has the primary reload, at most one being due at a time."""
+    """Hears of changes. Has ``reload`` called, at most one being due at a time."""
 
-    def __init__(self, primary: Primary) -> None:
-        self._primary = primary
+    def __init__(self, reactor: Reactor, reload: Callable[[], None]) -> None:
+        self._reactor = reactor
+        self._reload_soon = reload
         self._changes = CodeChanges()
         self._brake = Brake()
         self._due: Timer | None = None
@@ -38,29 +36,27 @@ class AutoReload:
             self._due.cancel()
             self._due = None
 
-    def follow(self, failed: bool = False) -> None:
+    def follow(self, generation: Generation | None, over: bool) -> None:
         """Notice when a load is over: the new generation serves, or the old one goes on.
 
-        ``failed``: what was loaded cannot live, so that its code has to change.
+        ``generation``: the current one. ``over``: all is calm with it; or what was loaded
+        cannot live, so that its code has to change.
         """
-        if not self._changes.loading or self._asked or not (failed or self._primary.calm):
-            return
-        generation = self._primary.current
-        if generation is None:
+        if not (over and self._changes.loading and generation) or self._asked:
             return
         # Files are looked at once a second. What the load has changed must be known
-        # now: found a second later, it would look like somebody else's doing.
+        # now: found a second later, it would look like a developer's doing.
         if generation.terms.settings.watch and generation.tell(Look()):
             self._asked = generation
         else:
             self._load_ended(generation)
 
-    def heard(self, generation: Generation, changed: Changed) -> None:
-        """The pool of a generation has looked at the files."""
+    def heard(self, generation: Generation, changed: Changed, current: Generation | None) -> None:
+        """The pool of a generation has looked at the files; ``current``: the one that serves."""
         reasons = self._changes.heard(generation.number, changed.paths)
         if changed.asked and generation is self._asked:
             self._load_ended(generation)
-        elif reasons and generation is self._primary.current:
+        elif reasons and generation is current:
             self._reload_because_of(reasons)
 
     def _load_ended(self, generation: Generation) -> None:
@@ -75,17 +71,17 @@ class AutoReload:
         log(f"{_named(paths)} has changed")
         if self._due:
             return
-        now = self._primary.reactor.clock()
+        now = self._reactor.clock()
         when = self._brake.next(now)
         if when > now:
             advice = f"if the app writes it: --watch-ignore {paths[0]}"
             log(f"reloaded too often, the next time in {when - now:.0f} s; {advice}")
-        self._due = self._primary.reactor.call_at(when, partial(self._reload, when))
+        self._due = self._reactor.call_at(when, partial(self._reload, when))
 
     def _reload(self, now: float) -> None:
         self._due = None
         self._brake.took(now)
-        self._primary.reload_soon()
+        self._reload_soon()
 
 
 def _named(paths: list[str]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
-from launcher.primary.processes.exits import EXTERNAL, LastExit, code_and_signal
+from launcher.policy.staffing import EXTERNAL
+from launcher.primary.processes.exits import LastExit, code_and_signal
 from launcher.primary.processes.worker_handle import WorkerHandle
 
 
@@ -16,6 +17,12 @@ class Trouble(NamedTuple):
     """One line."""
     detail: str = ""
     """Lines such as a traceback."""
+    fatal: bool = False
+    """Whether a cluster that was never ready cannot become so: its app does not load."""
+
+
+NO_START = Trouble("its workers do not live")
+"""Of a cluster that has given up before it is known how its last worker died."""
 
 
 class Record:

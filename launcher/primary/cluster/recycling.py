@@ -1,20 +1,17 @@
 """Workers that have begun as many requests as they are to (``--max-requests``).
 
 Such a worker gives back what else comes to it, but stays until its replacement is ready,
-and is dealt to again where nobody else could serve for too long. One is replaced at a time.
+and is dealt to again where no other worker could serve for too long. One is replaced at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from launcher.primary.cluster.staffing import Staffing
 from launcher.primary.log import log
 from launcher.primary.processes.worker_handle import WorkerHandle
-from launcher.primary.reactor import Timer
-
-if TYPE_CHECKING:
-    from launcher.primary.cluster.primary import Primary
+from launcher.primary.reactor import Alarm, Reactor, Timer
 
 _HOLD = 0.5
 """Seconds for which requests wait for a replacement rather than be run by a spent worker:
@@ -22,10 +19,13 @@ enough for a fork, not for an app that each worker loads for itself."""
 
 
 class Recycling:
-    """The spent workers of a cluster, and who is dealt to meanwhile."""
+    """The spent workers of a cluster, and which workers are dealt to meanwhile."""
 
-    def __init__(self, primary: Primary) -> None:
-        self._primary = primary
+    def __init__(self, staffing: Staffing, reactor: Reactor, next_step: Alarm) -> None:
+        """``next_step`` has the cluster looked at again."""
+        self._staffing = staffing
+        self._reactor = reactor
+        self._next_step = next_step
         self._held: Timer | None = None
 
     def spent(self, worker: WorkerHandle) -> None:
@@ -33,10 +33,10 @@ class Recycling:
         log(f"{worker} has begun its last request: replacing it")
         worker.spent = worker.paused = True
 
-    def begin_next(self) -> None:
-        """Have a spent worker replaced, unless one is being replaced or there is a change."""
-        online = self._primary.online()
-        if not self._primary.calm or any(worker.replaced for worker in online):
+    def begin_next(self, calm: bool) -> None:
+        """Have a spent worker replaced, if all is ``calm`` and none is being replaced."""
+        online = self._staffing.online()
+        if not calm or any(worker.replaced for worker in online):
             return
         for worker in online:
             if worker.spent:
@@ -50,19 +50,19 @@ class Recycling:
             self._held.cancel()
             self._held = None
         elif online and not (able or self._held):
-            self._held = self._primary.reactor.call_later(_HOLD, self._end_hold)
+            self._held = self._reactor.call_later(_HOLD, self._end_hold)
         return able
 
     def resume(self) -> None:
         """Have every worker serve again."""
-        for worker in self._primary.online():
+        for worker in self._staffing.online():
             worker.resume()
 
     def _end_hold(self) -> None:
         self._held = None
-        online = self._primary.online()
+        online = self._staffing.online()
         if all(worker.paused for worker in online):
             for worker in online:
                 log(f"{worker} goes on: nobody else is ready")
             self.resume()
-            self._primary.step()
+            self._next_step.set_in(0)

@@ -61,7 +61,7 @@ class Verbs:
     def _stop(self, _args: _Args, answer: Answer) -> None:
         deadline = self._primary.settings.graceful_timeout + _STOP_MARGIN
         answer.done({"pid": os.getpid(), "deadline": deadline})
-        self._primary.stop(keep_entry=True)
+        self._primary.ending.stop(keep_entry=True)
 
     def _reload(self, args: _Args, answer: Answer) -> None:
         self._primary.reload(_Then(answer, self._keep), self._terms(args))

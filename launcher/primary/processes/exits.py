@@ -8,9 +8,6 @@ from dataclasses import dataclass
 
 from launcher.signals import CRASHES
 
-EXTERNAL = "crash"
-"""The reason of an end that nobody here asked for."""
-
 _FROM_WITHIN = CRASHES | {signal.SIGXCPU, signal.SIGXFSZ}
 """Signals that a process brings upon itself (signal(7))."""
 

@@ -24,10 +24,6 @@ from launcher.primary.processes.pool_process import PoolProcess
 from launcher.primary.processes.worker_handle import WorkerHandle
 from launcher.primary.reactor import Timer
 
-_UNPROVEN = 8
-"""Workers launched together while none of a generation has been ready, so that an app
-that cannot live costs no more forks on a machine with many cores."""
-
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -86,11 +82,6 @@ class Generation:
                 if not self.channel.send(encode(Begin()), given):
                     raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
 
-    def may_launch(self) -> bool:
-        """Whether one more worker may be on its way: not too many before one has stood up."""
-        proven = any(worker.state is not WorkerState.LAUNCHING for worker in self.workers.values())
-        return proven or len(self.workers) < _UNPROVEN
-
     def spawn(self, worker: WorkerHandle, theirs: int) -> bool:
         """Ask the pool to fork ``worker``, whose end of the channel is ``theirs``."""
         try:
@@ -118,14 +109,6 @@ class Generation:
         """The workers that can be dealt connections, by slot."""
         ready = (w for w in self.workers.values() if w.state is WorkerState.ONLINE)
         return sorted(ready, key=lambda worker: worker.slot)
-
-    def by_slot(self) -> dict[int, WorkerHandle]:
-        """The workers that hold a slot: not the retiring ones, nor those being replaced."""
-        return {
-            w.slot: w
-            for w in self.workers.values()
-            if w.state is not WorkerState.RETIRING and not w.replaced
-        }
 
     def dismiss(self) -> None:
         """Let the pool go: it reaps what it has, tells how that ended, and leaves."""

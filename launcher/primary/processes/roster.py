@@ -1,15 +1,13 @@
 """The processes of the cluster: starts them, hears from them, notices when they end.
 
-Decides nothing: every fact goes to `Events`, which the primary implements.
+Decides nothing: every fact goes to `Events`, which ``primary/cluster/news.py`` implements.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import signal
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
@@ -38,15 +36,14 @@ from launcher.ipc.messages import (
 )
 from launcher.ipc.records import decode
 from launcher.ipc.scoreboard import ROWS, Scoreboard, create
+from launcher.policy.staffing import EXTERNAL
 from launcher.primary.log import log
-from launcher.primary.processes.exits import EXTERNAL
+from launcher.primary.processes.deadlines import LAST_MOMENT, Deadlines
 from launcher.primary.processes.generation import Generation, Terms
 from launcher.primary.processes.pool_process import start_pool
+from launcher.primary.processes.reaper import Orphans, ended
 from launcher.primary.processes.worker_handle import WorkerHandle
 from launcher.primary.reactor import Reactor
-
-_LAST_MOMENT = 1.0
-"""Seconds that killed processes get to be gone before the primary is."""
 
 ConnectionMessage = Returned | Pinned | Unpinned | Proxied | Cut
 """What a worker says about connections it has."""
@@ -79,6 +76,9 @@ class Events(Protocol):
     def worker_loaded(self, worker: WorkerHandle) -> None:
         """The worker has the app loaded."""
 
+    def worker_unfit(self, worker: WorkerHandle, what: str) -> None:
+        """A worker that was started will not do: ``what`` it did, or did not do."""
+
     def worker_spent(self, worker: WorkerHandle) -> None:
         """The worker has begun as many requests as it is to."""
 
@@ -101,14 +101,14 @@ class Events(Protocol):
 class Roster:
     """All pools and workers there are, in one table each."""
 
-    def __init__(
-        self, settings: Settings, addresses: list[str], reactor: Reactor, events: Events
-    ) -> None:
+    events: Events
+    """Is told what becomes known; set before the first launch."""
+
+    def __init__(self, settings: Settings, addresses: list[str], reactor: Reactor) -> None:
         self.generations: list[Generation] = []
         """Those whose pool or workers live."""
         self._addresses = addresses
         self._reactor = reactor
-        self._events = events
         self._scoreboard_fd = create(settings.threads_max)
         self._scoreboard = Scoreboard(self._scoreboard_fd, settings.threads_max)
         self._free_rows = list(range(ROWS - 1, -1, -1))
@@ -116,9 +116,8 @@ class Roster:
         self._last_generation = 0
         self._exit_awaited: dict[int, WorkerHandle] = {}
         """By id: the dead whose exit status has not come yet."""
-        self._to_collect: dict[int, int] = {}
-        """Of the dead whose pool ended before it could tell, pid and id: they become our
-        children."""
+        self._orphans = Orphans()
+        self._deadlines = Deadlines(reactor)
 
     def workers(self) -> list[WorkerHandle]:
         """All workers that are not dead, by slot and age."""
@@ -134,7 +133,7 @@ class Roster:
 
         It has closed its channel then, but may still hold a port that a server hook opened.
         """
-        return self.generations == [generation] and not self._to_collect
+        return self.generations == [generation] and not self._orphans
 
     def launch(self, terms: Terms) -> Generation:
         """Start a pool for the next generation. Raises OSError when it cannot be started."""
@@ -148,6 +147,7 @@ class Roster:
         self._last_generation += 1
         self.generations.append(generation)
         self._watch(generation.channel, partial(self._heard_pool, generation), lambda: None)
+        self._deadlines.to_load(generation)
         return generation
 
     def spawn(self, generation: Generation, slot: int) -> WorkerHandle | None:
@@ -173,57 +173,41 @@ class Roster:
             return None
         gone = partial(self._worker_lost, generation, worker)
         self._watch(channel, partial(self._heard_worker, generation, worker), gone)
+        self._deadlines.to_be_ready(worker, generation, partial(self.events.worker_unfit, worker))
         return worker
 
     def reap(self) -> None:
-        """Collect every child that has ended: pools, workers whose pool is gone, and,
-        as PID 1, whatever the system gave us."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            worker_id = self._to_collect.pop(pid, None)
+        """Collect every child that has ended."""
+        for pid, status in ended():
+            worker_id = self._orphans.collected(pid)
             if worker_id:
-                self._events.died_without_pool(pid, worker_id)
+                self.events.died_without_pool(pid, worker_id)
             else:
                 self._reaped(pid, status)
 
     def close(self) -> None:
-        """Release the scoreboard, once those that are ending have ended.
-
-        A killed process closes its channel a moment before it is gone.
-        """
-        deadline = self._reactor.clock() + _LAST_MOMENT
-        while self._to_collect and self._reactor.clock() < deadline:
-            for pid in list(self._to_collect):
-                with contextlib.suppress(ChildProcessError):
-                    if os.waitpid(pid, os.WNOHANG)[0] == 0:
-                        continue
-                self._to_collect.pop(pid, None)
-            time.sleep(0.001)
+        """Release the scoreboard, once those that are ending have ended."""
+        self._orphans.wait(self._reactor.clock() + LAST_MOMENT, self._reactor.clock)
         os.close(self._scoreboard_fd)
 
-    def retire(self, worker: WorkerHandle, why: str, final: bool) -> None:
-        """Have a worker leave, as `WorkerHandle.retire`; it may have to be forked first."""
-        worker.retire(why, final)
+    def retire(self, worker: WorkerHandle, why: str, within: float | None = None) -> None:
+        """Have a worker leave, as `WorkerHandle.retire`; it may have to be forked first.
+
+        ``within``: seconds, after which it is ended by force; None: as long as the cluster
+        that stops gives all of them, so that it is final.
+        """
+        generation = self.generation_of(worker)
+        worker.retire(why, final=within is None)
         if worker.pid is None:
-            self.generation_of(worker).wake()
+            generation.wake()
+        if within is not None:
+            self._deadlines.to_leave(worker, generation, within)
 
     def dismiss(self, generation: Generation) -> None:
         """Let the pool of a generation without workers go; end it if it has not gone in time."""
         if not generation.dismissed:
             generation.dismiss()
-            patience = max(_LAST_MOMENT, generation.terms.settings.graceful_timeout)
-            late = partial(self._end_late, generation)
-            generation.deadline = self._reactor.call_later(patience, late)
-
-    @staticmethod
-    def _end_late(generation: Generation) -> None:
-        log(f"ending by force, not finished in time: the pool of generation {generation.number}")
-        generation.kill()
+            self._deadlines.to_end(generation)
 
     def discard(self, generation: Generation, why: str) -> None:
         """End a generation and its workers now; ``why`` as of `WorkerHandle.leave`."""
@@ -239,28 +223,28 @@ class Roster:
                 self._drain(generation.channel, partial(self._heard_pool, generation))
                 generation.gone(status)
                 self._forget_if_empty(generation)
-                self._events.pool_exited(generation, status)
+                self.events.pool_exited(generation, status)
                 return
             for worker in [*generation.workers.values(), *self._exit_awaited.values()]:
                 if worker.pid == pid:
                     self._exited(generation, worker, status)
-                    self._events.died_without_pool(pid, worker.id)
+                    self.events.died_without_pool(pid, worker.id)
                     return
 
     def _heard_pool(self, generation: Generation, message: Message, descriptors: list[int]) -> None:
         match message:
             case Configured():
-                self._events.pool_configured(message)
+                self.events.pool_configured(message)
             case Loaded():
                 generation.loaded = True
-                self._events.pool_loaded(generation)
+                self.events.pool_loaded(generation)
             case Failed(reason, detail):
                 generation.error = reason
-                self._events.app_failed(generation, reason, detail)
+                self.events.app_failed(generation, reason, detail)
             case Notice(text):
                 log(text)
             case Changed():
-                self._events.code_changed(generation, message)
+                self.events.code_changed(generation, message)
             case Forked() | SpawnFailed() | Exited():
                 alive = generation.workers.get(message.id)
                 worker = alive or self._exit_awaited.get(message.id)
@@ -281,7 +265,7 @@ class Roster:
             case SpawnFailed(_, reason):
                 self._worker_gone(generation, worker)
                 self._exit_awaited.pop(worker.id, None)
-                self._events.spawn_failed(worker, reason)
+                self.events.spawn_failed(worker, reason)
             case Exited(_, pid, status):
                 worker.pid = worker.pid or pid
                 self._exited(generation, worker, status)
@@ -293,16 +277,16 @@ class Roster:
             case Hello(pid):
                 worker.said_hello(pid)
             case Ready():
-                self._events.worker_loaded(worker)
+                self.events.worker_loaded(worker)
             case Failed(reason, detail):
                 worker.error = reason
-                self._events.app_failed(generation, reason, detail)
+                self.events.app_failed(generation, reason, detail)
             case Spent():
-                self._events.worker_spent(worker)
+                self.events.worker_spent(worker)
             case Retiring(reason, cause):
-                self._events.worker_retires(worker, reason, cause)
+                self.events.worker_retires(worker, reason, cause)
             case Returned() | Pinned() | Unpinned() | Proxied() | Cut():
-                self._events.worker_said(worker, message)
+                self.events.worker_said(worker, message)
 
     def _exited(self, generation: Generation, worker: WorkerHandle, status: int) -> None:
         if worker.id in generation.workers:
@@ -310,7 +294,7 @@ class Roster:
             self._drain(worker.channel, partial(self._heard_worker, generation, worker))
             self._worker_gone(generation, worker)
         self._exit_awaited.pop(worker.id, None)
-        self._events.worker_exited(worker, status)
+        self.events.worker_exited(worker, status)
 
     def _worker_lost(self, generation: Generation, worker: WorkerHandle) -> None:
         if worker.pid is None and generation.channel.hung_up():
@@ -324,7 +308,7 @@ class Roster:
         self._exit_awaited[worker.id] = worker
         # Before the event: nothing may come after the last worker of a dead pool.
         self._forget_if_empty(generation)
-        self._events.worker_gone(worker)
+        self.events.worker_gone(worker)
         self._free_rows.append(worker.row_index)
 
     def _forget_if_empty(self, generation: Generation) -> None:
@@ -333,8 +317,7 @@ class Roster:
             for worker in list(self._exit_awaited.values()):
                 if worker.generation == generation.number:
                     del self._exit_awaited[worker.id]
-                    if worker.pid:
-                        self._to_collect[worker.pid] = worker.id
+                    self._orphans.add(worker)
 
     def _watch(self, channel: Channel, heard: _Heard, closed: Callable[[], None]) -> None:
         def readable(_fd: int, _events: int) -> None:

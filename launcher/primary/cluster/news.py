@@ -1,0 +1,231 @@
+"""What becomes known of pools and workers, and what follows from it.
+
+Each fact goes to the parts that it concerns: the record, the staffing, the change under way,
+the connections. Then the primary takes a step, which looks at the whole.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from launcher.errors import LauncherError
+from launcher.ipc.messages import Changed, Configured
+from launcher.policy.lifecycle import WorkerState
+from launcher.policy.staffing import EXTERNAL
+from launcher.primary.cluster.auto_reload import AutoReload
+from launcher.primary.cluster.ending import Ending
+from launcher.primary.cluster.first_start import FirstStart
+from launcher.primary.cluster.record import NO_START, Record, Trouble
+from launcher.primary.cluster.recycling import Recycling
+from launcher.primary.cluster.rollout import Rollouts
+from launcher.primary.cluster.staffing import Staffing
+from launcher.primary.cluster.succession import Succession
+from launcher.primary.connections.listeners import Listener
+from launcher.primary.log import log, write
+from launcher.primary.processes.exits import describe_exit
+from launcher.primary.processes.generation import Generation
+from launcher.primary.processes.health_check import HealthCheck
+from launcher.primary.processes.roster import ConnectionMessage, Roster
+from launcher.primary.processes.worker_handle import WorkerHandle
+from launcher.primary.reactor import Reactor
+from launcher.primary.traffic import Traffic
+
+_RETRY = 0.1
+"""Seconds until a health check that had no descriptors is tried again."""
+
+
+class Parts(NamedTuple):
+    """What a cluster consists of; facts go to all of them."""
+
+    listeners: Sequence[Listener]
+    reactor: Reactor
+    roster: Roster
+    traffic: Traffic
+    record: Record
+    first_start: FirstStart
+    auto_reload: AutoReload
+    staffing: Staffing
+    recycling: Recycling
+    succession: Succession
+    rollouts: Rollouts
+    ending: Ending
+
+
+class News:
+    """Implements `roster.Events`."""
+
+    def __init__(self, parts: Parts, step: Callable[[], None]) -> None:
+        self._parts = parts
+        self._step = step
+
+    # Pools
+
+    def pool_configured(self, configured: Configured) -> None:
+        """At first start: which users may connect to unix sockets is known now."""
+        parts = self._parts
+        try:
+            for listener in parts.listeners if not parts.first_start.over else ():
+                listener.admit(*configured)
+        except OSError as error:
+            line = f"cannot listen on {listener.address}: {error.strerror}"
+            parts.ending.fail(LauncherError(line))
+
+    def pool_loaded(self, generation: Generation) -> None:
+        """Workers can be forked."""
+        if generation.deadline:
+            generation.deadline.cancel()
+        self._step()
+
+    def app_failed(self, generation: Generation, reason: str, detail: str) -> None:
+        """At first start that is the end; in a reload the running generation never notices."""
+        rollouts = self._parts.rollouts
+        if self._parts.ending.begun:
+            return  # another worker has met the same
+        trouble = Trouble(reason, detail, fatal=True)
+        if not rollouts.undo(generation, trouble):
+            self._parts.record.trouble = trouble
+            write(detail)
+            rollout = rollouts.under_way
+            if self._parts.first_start.over and rollout and rollout.generation is generation:
+                rollouts.fail(trouble)
+        self._step()
+
+    def pool_exited(self, generation: Generation, status: int) -> None:
+        """Its workers live on until those of a new pool have replaced them."""
+        parts = self._parts
+        parts.succession.died(generation.pid)
+        in_use = generation in (parts.staffing.current, parts.staffing.next)
+        if in_use and not parts.ending.begun:
+            doing = "" if generation.loaded else " while the app was being loaded"
+            reason = generation.error or f"the pool {describe_exit(status)}{doing}"
+            self._pool_lost(generation, Trouble(reason, fatal=True))
+        self._step()
+
+    def code_changed(self, generation: Generation, changed: Changed) -> None:
+        """There may be a reason to load the app anew (``--watch``)."""
+        self._parts.auto_reload.heard(generation, changed, self._parts.staffing.current)
+
+    def died_without_pool(self, pid: int, worker_id: int) -> None:
+        """The pool in charge is told in the place of the worker's own."""
+        self._parts.succession.died(pid, worker_id)
+        self._step()
+
+    # Workers that come
+
+    def spawn_failed(self, worker: WorkerHandle, reason: str) -> None:
+        """There was no process to be had; `worker_gone` has dealt with the rest."""
+        line = f"{worker} could not be forked: {reason}"
+        self._parts.record.trouble = Trouble(line)
+        log(line)
+        self._step()
+
+    def worker_loaded(self, worker: WorkerHandle) -> None:
+        """Ready, or to be asked first whether it is well."""
+        if worker.state is not WorkerState.LAUNCHING:
+            return
+        parts = self._parts
+        path = parts.roster.generation_of(worker).terms.settings.health_path
+        if not path:
+            self._ready(worker)
+            return
+        try:
+            HealthCheck(parts.reactor, worker, path, partial(self._health_known, worker))
+        except OSError:  # no descriptors left; the deadline of the worker's start is the end of it
+            parts.reactor.call_later(_RETRY, partial(self.worker_loaded, worker))
+
+    def worker_unfit(self, worker: WorkerHandle, what: str) -> None:
+        """It is ended; the new generation of a reload with it."""
+        trouble = Trouble(f"{worker} {what}")
+        log(trouble.reason)
+        generation = self._parts.roster.generation_of(worker)
+        if not self._parts.rollouts.undo(generation, trouble):
+            self._parts.record.trouble = trouble
+            if worker.pid is None:  # its pool has not got as far as forking it
+                generation.error = generation.error or trouble.reason
+                generation.kill()
+            worker.signal(signal.SIGKILL)
+        self._step()
+
+    # Workers that go
+
+    def worker_spent(self, worker: WorkerHandle) -> None:
+        """Its replacement is to be ready before it leaves."""
+        self._parts.recycling.spent(worker)
+        if self._parts.ending.begun:
+            worker.resume()
+        self._step()
+
+    def worker_retires(self, worker: WorkerHandle, reason: str, cause: str) -> None:
+        """It leaves by itself; its slot is free for the next."""
+        log(f"{worker} leaves: {reason}")
+        why = cause or EXTERNAL
+        worker.leave(why, counted=bool(cause))
+        self._parts.staffing.retire(worker, why)
+        self._step()
+
+    def worker_gone(self, worker: WorkerHandle) -> None:
+        """Save its connections and have it replaced."""
+        parts = self._parts
+        parts.record.gone(worker)
+        if not (worker.leaving or parts.ending.begun or parts.rollouts.is_on_trial(worker)):
+            self._died(worker.stood_up(parts.reactor.clock()))
+        parts.traffic.rescue(worker)
+        self._step()
+
+    def worker_exited(self, worker: WorkerHandle, status: int) -> None:
+        """Say how, when it was not asked to leave."""
+        parts = self._parts
+        parts.traffic.exited(worker, status)
+        parts.record.exited(worker, status)
+        if worker.leaving or parts.ending.begun:
+            return
+        reason = f"{worker} {describe_exit(status)}"
+        reason = f"{reason}: {worker.error}" if worker.error else reason
+        log(reason)
+        on_trial = parts.rollouts.on_trial
+        if on_trial and worker.generation == on_trial.number:
+            parts.rollouts.undo(on_trial, Trouble(on_trial.error or reason))
+        else:
+            parts.record.trouble = Trouble(reason)
+        self._step()
+
+    def worker_said(self, worker: WorkerHandle, message: ConnectionMessage) -> None:
+        """Something about connections it has."""
+        self._parts.traffic.heard(worker, message)
+
+    def _health_known(self, worker: WorkerHandle, problem: str | None) -> None:
+        if worker.state is not WorkerState.LAUNCHING:
+            return
+        if problem:
+            self.worker_unfit(worker, f"answered its health check with: {problem}")
+        else:
+            self._ready(worker)
+
+    def _ready(self, worker: WorkerHandle) -> None:
+        parts = self._parts
+        worker.ready(parts.reactor.clock())
+        parts.roster.generation_of(worker).proven = True
+        log(f"{worker} is online")
+        parts.traffic.welcome(worker)
+        self._step()
+        parts.traffic.spread(parts.staffing.online())
+
+    def _pool_lost(self, generation: Generation, trouble: Trouble) -> None:
+        parts = self._parts
+        if parts.rollouts.undo(generation, trouble):
+            return
+        parts.record.trouble = trouble
+        log(f"generation {generation.number}: {trouble.reason}")
+        self._died(stood_up=generation.proven)
+        rollout = parts.rollouts.under_way
+        if not generation.loaded and rollout and rollout.generation is generation:
+            parts.rollouts.fail(trouble)
+        if generation is parts.staffing.next:
+            parts.staffing.next = None
+
+    def _died(self, stood_up: bool) -> None:
+        if not self._parts.staffing.died(stood_up):
+            self._parts.rollouts.fail(self._parts.record.trouble or NO_START)
