@@ -59,7 +59,7 @@ class Generation:
         self.error: str | None = None
         """Why the pool ends, if it could say so."""
         self.dismissed = False
-        """Whether the pool was told to go."""
+        """Whether the pool was told to go, or killed."""
         self.channel = Channel(pool.sock)
         self._process = pool.process
 

@@ -215,6 +215,7 @@ class Roster:
             worker.leave(why)
             worker.signal(signal.SIGKILL)
             worker.channel.shut()
+        generation.dismissed = True
         generation.kill()
 
     def _reaped(self, pid: int, status: int) -> None:
