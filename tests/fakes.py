@@ -39,6 +39,10 @@ class FakeReactor(Reactor):
         """Note that the loop would end."""
         self.stopped = True
 
+    def leave(self) -> None:
+        """Have `run` return: what has happened to descriptors was served then."""
+        self._running = False
+
     def advance(self, seconds: float) -> None:
         """Let time pass; what is due on the way happens at its time."""
         until = self.now + seconds
