@@ -53,6 +53,14 @@ def test_a_worker_that_dies_meanwhile_is_dealt_to_no_more(fake: StartFake) -> No
     assert cluster.primary.record.restarts["crash"] == 0
 
 
+def test_so_is_one_that_leaves_by_itself(fake: StartFake) -> None:
+    cluster = fake().stood_up()
+    cluster.primary.ending.stop()
+    worker = cluster.roster.worker(2)
+    cluster.roster.events.worker_retires(worker, "it was asked to by SIGTERM", "")
+    assert cluster.traffic.ring == [1]
+
+
 def test_one_that_retires_already_is_told_that_this_is_the_end(fake: StartFake) -> None:
     cluster = fake().stood_up()
     worker = cluster.roster.worker(1)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
 import pytest
 
-from launcher.policy.scheduling import round_robin
+from launcher.policy.scheduling import Candidate, Policy, round_robin
 from launcher.primary.connections.connections import Connection, Connections
 from launcher.primary.connections.dispatcher import Dispatcher
 from launcher.primary.connections.farewell import Farewell
@@ -21,7 +21,7 @@ QUEUE_SIZE = 3
 class Desk:
     """A dispatcher, three workers that are its ring, and clients."""
 
-    def __init__(self, stack: ExitStack) -> None:
+    def __init__(self, stack: ExitStack, policy: Policy = round_robin) -> None:
         self.reactor = FakeReactor()
         stack.callback(self.reactor.close)
         self.connections = Connections(self.reactor, 1000)
@@ -29,7 +29,7 @@ class Desk:
         farewell = Farewell(self.reactor, 100)
         stack.callback(farewell.close)
         self.dispatcher = Dispatcher(
-            self.reactor, self.connections, farewell, round_robin, QUEUE_TIMEOUT, QUEUE_SIZE
+            self.reactor, self.connections, farewell, policy, QUEUE_TIMEOUT, QUEUE_SIZE
         )
         self.workers = [FakeWorker(number, stack) for number in (1, 2, 3)]
         self.serve_with(*self.workers)
@@ -157,6 +157,27 @@ def test_those_that_come_later_do_not_overtake_them(desk: Desk) -> None:
     desk.workers[0].catch_up()
     desk.dispatcher.admit_all([fourth, fifth])
     assert desk.of(desk.workers[0]) == [[third.serial], [fourth.serial], [fifth.serial]]
+
+
+def test_not_even_where_a_worker_catches_up_in_that_very_moment() -> None:
+    asked: list[str] = []
+
+    def catch_up_late(ring: Sequence[Candidate], after: int, client: str) -> int:
+        asked.append(client)
+        if len(asked) == 3:
+            worker.catch_up()
+        return round_robin(ring, after, client)
+
+    with ExitStack() as stack:
+        desk = Desk(stack, catch_up_late)
+        worker = desk.workers[0]
+        desk.serve_with(worker)
+        worker.fall_behind()
+        first, second = desk.come(2)
+        desk.dispatcher.admit(first)
+        desk.dispatcher.admit(second)
+        assert desk.owners(first, second) == [None, None]
+        assert len(asked) == 2, "both times for the first"
 
 
 def test_without_workers_they_wait_for_the_first(desk: Desk) -> None:
