@@ -15,7 +15,7 @@ from launcher.policy.serving.patience import Patience
 from launcher.worker.connection.unread import Unread
 from launcher.worker.serving.service import Service
 from tests.support import eventually
-from tests.worker.test_crew import REQUEST, THREADS, Company, in_a_minute
+from tests.worker.threads.test_crew import REQUEST, THREADS, Company, in_a_minute
 
 KB, MB = 1 << 10, 1 << 20
 PIECE = 100 * KB

@@ -10,7 +10,7 @@ import pytest
 
 from launcher.worker.exchange.exchange import Exchange
 from tests.support import eventually
-from tests.worker.test_crew import DEADLINE, REQUEST, Company
+from tests.worker.threads.test_crew import DEADLINE, REQUEST, Company
 
 Fields = list[tuple[str, str]]
 

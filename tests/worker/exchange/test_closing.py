@@ -18,7 +18,7 @@ from launcher.worker.exchange.closing import Closing, told_to_close
 from launcher.worker.serving.outbox import Held
 from launcher.worker.serving.service import Service
 from tests.support import eventually
-from tests.worker.test_crew import DEADLINE, REQUEST, Company
+from tests.worker.threads.test_crew import DEADLINE, REQUEST, Company
 
 POST = b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 1\r\n\r\nx"
 
