@@ -8,8 +8,8 @@ from collections.abc import Sequence
 def surplus(connections: Sequence[int]) -> list[int]:
     """How many connections each worker should return, given how many each has.
 
-    None when all are within one of the mean; the returned ones are dealt to
-    whoever has fewest.
+    None when all are within one of the mean; the returned ones are dealt to the worker with
+    the fewest.
     """
     if not connections:
         return []

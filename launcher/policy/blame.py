@@ -1,13 +1,13 @@
 """Which request killed its worker, if one did.
 
-A safe request that was running in a worker that died is run again: as far as
-anybody can tell, it was only there. Whether it was, shows by and by:
+A safe request that was running in a worker that died is run again: as long as nothing else is
+known, it was a bystander. Whether it was, later deaths show:
 
 * One that is answered when it runs again is acquitted of every death.
 * A request that kills does it again, in the same way and at about the same
-  age. Workers that are killed from outside die at any age of what they run.
-* Of one death at most one request is guilty, and it is condemned only when no
-  other fits nearly as well. Its deaths are explained, for the others too.
+  age. Workers that are killed from outside die at any age of their requests.
+* Of one death at most one request is guilty. It is condemned only when no other
+  fits nearly as well. Then the deaths that it caused count against no other.
 * A crash (an exit status, SIGSEGV) comes from within: two such deaths prove
   much. SIGKILL nearly always comes from outside: an operator, an orchestrator,
   the kernel when memory is short. In a crowd, one of 64 requests that meet it
@@ -15,8 +15,8 @@ anybody can tell, it was only there. Whether it was, shows by and by:
 * While workers die of what is certainly none of their requests, a death proves
   nothing.
 
-Only requests that can run again are suspects. One that cannot, a POST, would
-stay one for ever: nothing ever shows that it is harmless.
+Only requests that can run again are suspects. A POST would
+stay a suspect for ever: it never runs again, so nothing ever shows that it is harmless.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ MOST_RERUNS = 5
 """After so many a request is not run again, whatever is known of it."""
 
 _UNEXPLAINED = 2
-"""Recent deaths that no suspect can have caused, which clear those that were there at others."""
+"""So many workers that died within `RECENT`, and of none of their requests, show that something
+else kills workers. Then every request that meets a death runs again at once."""
 
 _CRASHES, _CRASHES_AT_ANY_AGE = 2, 4
 _KILLS_ALONE, _KILLS_CLOSE, _KILLS_ALIKE = 2, 3, 4
@@ -60,7 +61,8 @@ class Fate(Enum):
     AGAIN = auto()
     """It runs again at once."""
     APART = auto()
-    """It runs again so that, if it kills another worker, there is no doubt who it was."""
+    """It runs again apart from other suspects: if its worker dies too, the request is proven guilty
+    or nearly so."""
     NEVER = auto()
     """It does not run again: it killed, or has had more chances than it can have."""
 
@@ -98,7 +100,7 @@ class Blame:
         return {request for death in self._deaths for request in death.suspects}
 
     def acquit(self, requests: Iterable[Request]) -> None:
-        """They were run again, and no worker died of them; or their clients have left."""
+        """These requests ran again and no worker died of them, or their clients have left."""
         for request in requests:
             for death in self._deaths:
                 death.suspects.pop(request, None)
@@ -106,10 +108,10 @@ class Blame:
     def died(
         self, suspects: Mapping[Request, Suspect], running: int, crashed: bool, now: float
     ) -> dict[Request, Fate]:
-        """A worker died that nobody had asked to, while it ran these, which can run again.
+        """A worker that was not asked to leave died while it ran ``suspects``.
 
         ``running``: how many requests it ran in all. ``crashed``: whether it ended from
-        within, as far as its exit status tells. The answer: what becomes of each suspect.
+        within, as far as its exit status tells. Answers what becomes of each suspect.
         """
         self._forget(now)
         death = _Death(now, crashed, running, running > len(suspects), dict(suspects))
@@ -126,7 +128,10 @@ class Blame:
         return fates
 
     def _forget(self, now: float) -> None:
-        """What is over and not recent. A suspect may still run a minute later, and kill then."""
+        """Forget the deaths that are explained and not recent.
+
+        One that has suspects left stays: a suspect may still run a minute later, and kill then.
+        """
         self._deaths = [
             death for death in self._deaths if death.suspects or death.when > now - RECENT
         ]
@@ -135,10 +140,10 @@ class Blame:
         self._deaths = [death for death in self._deaths if guilty.isdisjoint(death.suspects)]
 
     def _unexplained(self, crashed: bool, now: float) -> int:
-        """Recent deaths of this kind that none of their requests caused.
+        """How many recent deaths of this kind none of their requests caused.
 
-        A POST that kills its worker crashes it; that it kills it by SIGKILL is too
-        rare to count.
+        A crash beside a POST is not counted: the POST may have caused it. A SIGKILL beside a
+        POST is: that a request has its worker killed like that is too rare to count.
         """
         return sum(
             death.crashed is crashed
@@ -149,9 +154,9 @@ class Blame:
         )
 
     def _guilty(self, death: _Death) -> Request | None:
-        """The one that caused this death for certain.
+        """The request that caused this death for certain; None: none is proven guilty.
 
-        One that was there at fewer deaths than another cannot explain them all.
+        A request that was there at fewer deaths than another cannot explain them all.
         """
         ages = {request: self._ages(request, death.crashed) for request in death.suspects}
         most = max(map(len, ages.values()), default=0)
@@ -165,7 +170,7 @@ class Blame:
         return guilty if self._proven(guilty, death) else None
 
     def _proven(self, request: Request, death: _Death) -> bool:
-        """Whether it behaves like a culprit, and that is no chance."""
+        """Whether its deaths prove a request guilty; by chance they would not agree so well."""
         ages = self._ages(request, death.crashed)
         alone = death.running == 1
         if death.crashed:
@@ -179,7 +184,11 @@ class Blame:
         )
 
     def _unproven(self, request: Request, crashed: bool) -> Fate:
-        """Apart is slower. Nearly all of those that a kill hits are only in its way."""
+        """The fate of a suspect that is not proven guilty.
+
+        After a crash it runs apart. That is slower, and nearly all requests that a SIGKILL hits
+        are bystanders: those run apart only after two deaths at ages that are alike.
+        """
         apart = crashed or _last(2, self._ages(request, crashed), _alike)
         return Fate.APART if apart else Fate.AGAIN
 

@@ -8,8 +8,8 @@ LEAST = 16
 """Fewer connections than that are no server."""
 
 _PRIMARY = 48
-"""Descriptors of the primary's own: its loop, logs, folder, those who give it commands, and
-what a reload takes for a moment."""
+"""Descriptors of the primary's own: its loop, logs and folder, the clients of its control socket,
+and what a reload takes for a moment."""
 
 _EACH_WORKER = 4
 """A channel and a pidfd, twice during a reload."""

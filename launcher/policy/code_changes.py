@@ -16,7 +16,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 IN_A_ROW = 3
-"""Loads. Somebody who works on one file may save it during a load, and during the next."""
+"""Loads. A developer may save the same file during one load and during the next, but hardly
+during three in a row."""
 
 BURST = 6
 INTERVAL = 10.0

@@ -10,8 +10,8 @@ _LONGEST_LOOK = 1.0
 class Pulse:
     """How long a worker has given no sign of life.
 
-    Only time that the observer was awake for counts, a second per look at
-    most: if the whole machine stood still, or we did, nobody is to blame.
+    Only time that the observer was awake for counts, a second per look at most: if the whole
+    machine stood still, or the primary did, that is no fault of the worker.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,8 @@ class Pulse:
 
 
 _COMPUTES = 0.1
-"""Share of the time. Who waits for the interpreter uses less, who holds it more."""
+"""Share of the observed time. A thread that waits for the interpreter lock computes for less of
+it, the thread that holds the lock for more."""
 
 
 def culprits(used: Mapping[int, float], seconds: float) -> frozenset[int]:

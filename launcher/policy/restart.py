@@ -1,4 +1,4 @@
-"""When a dead worker is replaced, and when to give up."""
+"""When a dead worker is replaced, and when none is started any more."""
 
 from __future__ import annotations
 

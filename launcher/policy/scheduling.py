@@ -1,4 +1,4 @@
-"""Who gets the next connection."""
+"""Which worker gets the next connection."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ LONG = 0.005
 """Seconds; nearly all requests that only compute are over by then."""
 
 _HELD_UP = 16
-"""A worker that has been held up for `LONG` counts as if it had so many requests more, and
-so many again whenever that time has doubled: what was dealt to the others meanwhile is
-answered sooner, unless it is very much. On a busy machine all workers look held up at
-times, but not for as long as one whose requests wait for something."""
+"""Penalty, in requests, for a worker none of whose threads has become free for `LONG`: 16 after
+5 ms, 32 after 10 ms, 48 after 20 ms. Sixteen short requests ahead in another worker are over
+sooner than one slow request here. The penalty grows only with the logarithm of the time, because
+on a busy machine every worker looks held up for a few milliseconds."""
 
 
 class Candidate(Protocol):
@@ -47,11 +47,11 @@ def _next_in_ring(ring: Sequence[Candidate], after: int) -> int:
 
 
 def round_robin(ring: Sequence[Candidate], after: int, client: str) -> int:  # noqa: ARG001
-    """Among those that run the fewest requests the next in the ring.
+    """Among the workers that run the fewest requests the next in the ring.
 
-    The field's ``SCHED_RR`` (Node's cluster) with one difference: a worker that is at
-    work is passed over while another is less so, and one that is held up while others
-    get on. Where none has anything to do it deals exactly in turn.
+    The field's ``SCHED_RR`` (Node's cluster) with one difference: a worker with more requests
+    is passed over for one with fewer, and a worker that is held up for one that gets on. Where
+    no worker has a request, they are dealt to exactly in turn.
     """
     size = len(ring)
     first = _next_in_ring(ring, after)
@@ -93,4 +93,4 @@ POLICIES: dict[str, Policy] = {
     "least-busy": least_busy,
     "sticky": sticky,
 }
-"""By the name on the command line. ``kernel`` is not here: with it nobody chooses."""
+"""By the name on the command line. ``kernel`` is not here: with it the primary does not choose."""

@@ -24,7 +24,8 @@ _MAX_PLAN = 1 << 20
 
 
 class _Report:
-    """The pipe to whoever waits. One reply; nobody may be there any more to read it."""
+    """The pipe to the command that waits for the start. Takes one reply; if the command has gone
+    by then, the reply is dropped."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd

@@ -28,7 +28,8 @@ from launcher.state.cluster_folder import ClusterFolder
 _STDOUT, _STDERR = 1, 2
 
 _PATIENCE = 0.05
-"""Seconds. Nobody else writes to the file; ``flush`` may be emptying it."""
+"""Seconds to wait for the lock of the file. Only the primary writes to it, so the lock is free
+unless the command ``flush`` is emptying the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class _Kept:
     folder: int
     file: LogFile
     stderr: int
-    """What was stderr before: whoever started the cluster may be listening there."""
+    """The stderr of before: the command that started the cluster may be reading from it."""
 
 
 _kept: _Kept | None = None
@@ -57,7 +58,7 @@ def log(text: str) -> None:
 
 
 def write(text: str) -> None:
-    """Write lines that somebody else made, such as a traceback, or drop them."""
+    """Write lines that were not made here, such as the app's traceback, or drop them."""
     if not text:
         return
     lines = printable_lines(text if text.endswith("\n") else f"{text}\n").encode()
@@ -75,7 +76,7 @@ def reopen() -> None:
     Makes the folder anew if it was removed.
     """
     if _kept:
-        with contextlib.suppress(LauncherError):  # then we go on where nobody looks for it
+        with contextlib.suppress(LauncherError):  # go on in the file that was renamed
             place = make_folder(_kept.cluster.dirfd, _kept.cluster.path)
             try:
                 _kept.file.move_to(place)

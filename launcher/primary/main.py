@@ -34,13 +34,13 @@ from launcher.state.cluster_folder import ClusterFolder
 
 _MOST_DEFECTS = 16
 _SHORTLY = 60.0
-"""So many defects within so many seconds, and we had better end."""
+"""Seconds. 16 defects within a minute end the cluster: it goes round in circles."""
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 
 
 Ready = Callable[[list[str], int], None]
-"""Is told the addresses and the number of workers."""
+"""Called with the addresses and the number of workers."""
 
 
 def serve(
@@ -48,8 +48,8 @@ def serve(
 ) -> int:
     """Run the cluster in this process until it is stopped; the exit status.
 
-    ``on_ready``: somebody waits for the start, so that the first thing that
-    goes wrong is its end; called when all workers are ready. ``mark``: see
+    ``on_ready``: a command waits for the start; it is called when all workers are ready, and
+    the first thing that goes wrong before that ends the cluster. ``mark``: see
     `generation.Terms`. Raises LauncherError when it cannot start, or did not
     end as it should.
     """

@@ -8,7 +8,7 @@ import socket
 
 
 def notify(state: str) -> None:
-    """Send e.g. ``READY=1`` to NOTIFY_SOCKET; without one, or nobody there, do nothing."""
+    """Send e.g. ``READY=1`` to NOTIFY_SOCKET; without it, or a reader, do nothing."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def heed_signals(primary: Primary) -> None:
-    """From now on nobody can end the cluster other than in order."""
+    """From now on every signal that can be caught is: none ends the cluster other than in order."""
     ignore_the_terminal()
     ending = primary.ending
     meant: dict[int, Callable[[], object]] = {

@@ -1,7 +1,7 @@
 """The way of the connections through the primary: accepted, kept, dealt, and rescued.
 
-What happens to the workers, who they are and when they come and go, is
-``primary/cluster/primary.py``; here they are only who connections are dealt to.
+When workers come and go is decided in ``primary/cluster/``; here a worker is only what
+connections are dealt to.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Traffic:
 
     @property
     def taking_leave(self) -> bool:
-        """Whether clients are still being told the last words, or wait for them."""
+        """Whether clients still have to read their last response, or have yet to get one."""
         return len(self._farewell) + len(self._inquest) + len(self._trial) > 0
 
     def size_for(self, workers: int) -> None:
@@ -113,7 +113,7 @@ class Traffic:
             listener.admit_no_more()
 
     def end(self) -> None:
-        """Take what is in the backlog, then nothing more; who waits for a worker is refused."""
+        """Accept what is in the backlog, then nothing more; requests that wait are refused."""
         if not self._in_kernel:
             self._acceptor.drain()
         for listener in self._listeners:
@@ -133,12 +133,12 @@ class Traffic:
         self._dispatcher.serve_with(workers, hopeless)
 
     def welcome(self, worker: WorkerHandle) -> None:
-        """A worker is ready that accepts for itself, if any do."""
+        """A worker is ready: with policy ``kernel`` it gets the listeners and accepts itself."""
         if self._in_kernel:
             worker.tell(Listen(), tuple(entry.sock.fileno() for entry in self._listeners))
 
     def spread(self, workers: Sequence[WorkerHandle]) -> None:
-        """Have keep-alive connections shared with a worker that has just come."""
+        """Have workers return keep-alive connections, so that a new worker gets its share."""
         if self._sticky:
             return
         counts = [worker.held for worker in workers]

@@ -1,1 +1,1 @@
-"""What the threads of a worker go by: who waits, for how long, and how many threads there are."""
+"""What the threads of a worker go by: which requests wait, for how long, how many threads serve."""

@@ -1,4 +1,4 @@
-"""How much of their responses clients may leave unread in a worker, and who goes beyond that."""
+"""How much of their responses clients may leave unread in a worker, and which client has to go."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ STEP = 64 << 10
 """Bytes that a client has to take to count as one that reads: a drip is no progress."""
 
 GRACES = ((1 / 4, 5.0), (1 / 2, 1.0), (1.0, 0.25))
-"""Seconds without such a step after which a client may have to go for others' sake, while
-at most this share of the threads stay with theirs: the rest is for everybody else."""
+"""Shares of the threads, and seconds. While at most a quarter of the threads wait for clients to
+read, a client that has not taken a `STEP` for 5 s may have to go to make room; while at most half
+wait, for 1 s; else for 0.25 s. The threads that do not wait serve all other clients."""
 
 
 MANY = 8
@@ -42,7 +43,7 @@ class Reader:
     """Whether it is to be cut by the thread that has it in hand."""
 
     def look(self, taken: int, now: float) -> None:
-        """By now it has taken so many bytes."""
+        """The client has taken so many bytes by now."""
         if taken - self.taken >= STEP:
             self.taken = taken
             self.since = now
@@ -72,9 +73,9 @@ def grace(staying: int, threads: int) -> float:
 
 
 def slowest(readers: Mapping[_Key, Reader], now: float, grace: float) -> _Key | None:
-    """Who has read least for longest, and has to go for others' sake.
+    """The client that has not read for longest, and has to go to make room for others.
 
-    None: all get on, or who is condemned already takes up all that is too much.
+    None: all clients read, or those that are condemned already hold all that is too much.
     """
     if sum(reader.memory for reader in readers.values() if not reader.condemned) <= MOST:
         return None

@@ -1,4 +1,4 @@
-"""Looks after the workers that are up, once a second: who is frozen, who has served enough."""
+"""Looks at the workers that are up once a second: some are frozen, some have served enough."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Rounds:
         self._last = primary.reactor.clock()
 
     def start(self) -> None:
-        """Make rounds from now on."""
+        """Look for the first time in a second, and once a second from then on."""
         self._primary.reactor.call_later(_INTERVAL, self._round)
 
     def _round(self) -> None:
@@ -70,7 +70,11 @@ class Rounds:
     def _blame_and_kill(
         self, worker: WorkerHandle, late: list[Note], before: dict[int, float]
     ) -> None:
-        """Those who could not go on because of others are run again; the others are overdue."""
+        """Kill a frozen worker; the requests that froze it are overdue, the others run again.
+
+        ``late``: its overdue requests; ``before``: CPU seconds that each had used by `_OBSERVED`
+        seconds ago.
+        """
         still = {(note.serial, note.started) for note in worker.row.running()}
         late = [note for note in late if (note.serial, note.started) in still]
         now = _cpu_by_request(worker, late)

@@ -16,7 +16,8 @@ from launcher.primary.log import log
 from launcher.primary.reactor import Reactor, Timer
 
 _BATCH = MAX_DESCRIPTORS
-"""As many are accepted before they are dealt, and other events get their turn."""
+"""Connections accepted before they are dealt and other events get their turn: as many as fit into
+one message."""
 
 _PAUSE = 0.1
 
@@ -136,7 +137,8 @@ class Acceptor:
                 self._reactor.forget(fd)
 
     def _look_again(self) -> None:
-        """Requests that wait in workers do not tell the primary when there are fewer."""
+        """Look at the queue again later: of the requests that wait in workers no message tells
+        when they are fewer."""
         if self._dispatcher.full and not self._next_look:
             self._next_look = self._reactor.call_later(_PAUSE, self._look)
 

@@ -24,12 +24,13 @@ from launcher.primary.connections.farewell import Farewell
 from launcher.primary.processes.worker_handle import WorkerHandle
 from launcher.primary.reactor import Reactor, Timer
 
-# Workers whose channels are full do not say when they have caught up.
 _RETRY = 0.1
+"""Seconds between looks at those that wait: a worker whose channel was full does not say when it
+has caught up."""
 
 _BETWEEN = 0.1
-"""Seconds between two times that a connection is given to another worker because the one that
-had it has no room: it is not sent round in circles."""
+"""Seconds. A connection that two workers have given back within 0.1 s waits here until the 0.1 s
+are over, instead of being sent round in circles."""
 
 
 class Dispatcher:
@@ -106,10 +107,11 @@ class Dispatcher:
             self._let_wait(connection)
 
     def readmit(self, connection: Connection, returned_by: WorkerHandle) -> None:
-        """Deal a connection that its worker gave back: it has too many, or no thread for this one.
+        """Deal a connection that a worker gave back.
 
-        It goes to another, not by policy but to one that has room for it, and not
-        back at once.
+        ``returned_by``: that worker, which has too many connections or no thread for this
+        request. A request goes to another worker with a free thread, an idle connection to the
+        one with the fewest connections: not by policy, and never back at once.
         """
         now = self._reactor.clock()
         if connection.since and len(self) > self._queue_size:
@@ -130,17 +132,20 @@ class Dispatcher:
             self._look_later()
 
     def _others_come_first(self) -> bool:
-        """Whether connections wait that no worker can take; not just not the one that had them."""
+        """Whether connections wait that no worker can take.
+
+        Those that were just given back do not count: they wait for one of the *other* workers.
+        """
         now = self._reactor.clock() if self._waiting else 0.0
         return any(connection.held_until <= now for connection in self._waiting.values())
 
     def deal_apart(
         self, connection: Connection, taken: Collection[WorkerHandle], begins: bool
     ) -> bool:
-        """Deal a connection, past those that wait, to the worker with least to do that is not
-        ``taken``; False when there is none.
+        """Deal a connection past those that wait; False when no worker takes it.
 
-        ``begins``: only to one that has a thread for it now.
+        It goes to the worker with the least to do that is not in ``taken``; with ``begins``
+        only if that has a free thread.
         """
         others = [worker for worker in self._ring if worker not in taken]
         for worker in sorted(others, key=WorkerHandle.load):
@@ -255,7 +260,7 @@ class Dispatcher:
 
     @contextlib.contextmanager
     def _room_told(self) -> Iterator[None]:
-        """An acceptor that has paused because of us hears when there is room again."""
+        """Tell the acceptor, which pauses while the queue is full, when it no longer is."""
         was_full = self.full
         yield
         if was_full and not self.full:

@@ -37,8 +37,9 @@ _NO_SYN = b"".join(
 class Listener:
     """A listening socket; ``address`` is what it is bound to, as users write it.
 
-    ``shared``: it was not opened here, and whoever did has it too. ``unlink``: the
-    file of a unix socket that was, and ``access``: who may connect to that.
+    ``shared``: the socket was inherited, so another process (systemd, a shell) has it too.
+    ``unlink``: the file of a unix socket that was opened here; ``access``: which users may
+    connect to that file.
     """
 
     def __init__(
@@ -56,17 +57,20 @@ class Listener:
         self._access = access
 
     def admit(self, umask: int, uid: int, gid: int) -> None:
-        """Gunicorn's configuration is known: let connect to a unix socket who may. OSError."""
+        """Gunicorn's configuration is known: open a unix socket to the users that may connect.
+
+        Raises OSError.
+        """
         if self._unlink:
             access = self._access.completed(EVERYBODY & ~umask, uid, gid)
             unix_socket.admit(self._unlink, self._inode, access)
 
     def admit_no_more(self) -> None:
-        """Let nobody begin to connect; whoever has begun still comes in.
+        """Let no client begin to connect; those that have begun still come in.
 
-        Closing alone would reset who comes between the last accept(2) and close(2).
-        A client whose SYN is dropped tries again in a second, and is refused
-        if nobody listens by then. A shared socket stays as it is.
+        Closing alone would reset a client that connects between the last accept(2) and
+        close(2). A client whose SYN is dropped sends it again after a second, and is refused if
+        no process listens by then. A shared socket stays as it is.
         """
         if self._unlink:
             self._remove_file()
@@ -99,7 +103,7 @@ def open_listeners(
 ) -> list[Listener]:
     """Listen on every address; what systemd passed (LISTEN_FDS) comes first.
 
-    ``access``: who may connect to unix sockets. Raises LauncherError, with nothing left
+    ``access``: which users may connect to unix sockets. Raises LauncherError, with nothing left
     open, when one of them cannot be had.
     """
     listeners = _from_systemd(backlog)

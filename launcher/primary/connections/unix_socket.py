@@ -1,9 +1,9 @@
-"""Who may connect to a unix socket: the mode and owner of its file, see unix(7).
+"""Which users may connect to a unix socket: the mode and owner of its file, see unix(7).
 
 What the options say counts. Where they say nothing, it is as with gunicorn: its
 ``umask``, 0 by default, is what a mode of 0777 lacks, and its ``user`` and ``group``
-own the file. Its configuration is the pool's to read, so where there may be one,
-nobody else can connect until that is known.
+own the file. Only the pool reads gunicorn's configuration; so where there may be one, no
+other user can connect until the pool has told what it says.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Access(NamedTuple):
     gid: int = _AS_IT_IS
 
     def completed(self, mode: int, uid: int, gid: int) -> Access:
-        """This; what it leaves open, gunicorn's configuration decides."""
+        """This access, completed by what gunicorn's configuration says of the rest."""
         owner = (self.uid, self.gid)
         if owner == (_AS_IT_IS, _AS_IT_IS):
             owner = (uid, gid)
@@ -45,7 +45,10 @@ ALL = Access(EVERYBODY)
 
 
 def access_of(settings: Settings, environ: Mapping[str, str] = os.environ) -> Access:
-    """Who may connect from the start. LauncherError for a user or group that there is not."""
+    """Which users may connect from the start, by these settings.
+
+    Raises LauncherError for a user or group that there is not.
+    """
     user, _, group = (settings.unix_socket_owner or "").partition(":")
     uid = _id(user, "user", lambda name: pwd.getpwnam(name).pw_uid)
     gid = _id(group, "group", lambda name: grp.getgrnam(name).gr_gid)
@@ -72,9 +75,10 @@ def bind(sock: socket.socket, path: str, access: Access) -> None:
 
 
 def admit(path: str, inode: int, access: Access) -> None:
-    """Let connect who may, if the file is still the one with that inode. Raises OSError.
+    """Open the socket to the users of ``access``, if the file still has that inode.
 
-    Through O_PATH: chmod(2) would follow a symlink that was put in its place.
+    Through O_PATH: chmod(2) would follow a symlink that was put in the place of the file.
+    Raises OSError.
     """
     with contextlib.suppress(FileNotFoundError):
         fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)

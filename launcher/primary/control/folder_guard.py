@@ -1,7 +1,7 @@
-"""Keeps the cluster's folder there, by which commands find it, should somebody remove it.
+"""Makes the cluster's folder anew, by which commands find the cluster, when it was removed.
 
-Folders for temporary files are cleaned by age, and people tidy up. What is gone is made
-anew, under the same rules as at the start: not where another process has the name now.
+Folders for temporary files are cleaned by age, and people tidy up. The folder is made under the
+same rules as at the start: not where another process has the name of the cluster now.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class _Client:
 class ControlServer:
     """Serves the clients of the control socket: one request and one reply each.
 
-    Whoever asked for the cluster's end is kept until it closes, so that it can
+    A client that asked for the cluster's end is kept until the server closes, so that it can
     wait for ours; the others get a moment to read their reply.
     """
 
@@ -77,14 +77,14 @@ class ControlServer:
         self._listen()
 
     def close(self) -> None:
-        """Hang up on everybody, which is what those who wait for our end wait for."""
+        """Hang up on all clients: those that wait for the end of the cluster learn it so."""
         for fd in list(self._clients):
             self._hang_up(fd)
         self._reactor.forget(self._sock.fileno())
         self._sock.close()
 
     def move_to(self, sock: socket.socket) -> None:
-        """Listen on this socket instead. Who has connected already is served."""
+        """Listen on this socket instead. Clients that have connected already are served."""
         self._reactor.forget(self._sock.fileno())
         self._sock.close()
         self._sock = sock
@@ -121,8 +121,8 @@ class ControlServer:
     def _on_event(self, fd: int, events: int) -> None:
         client = self._clients[fd]
         if events & select.EPOLLHUP:
-            # It has given up, perhaps while we were stopped: what it was told
-            # cannot be done must not be done now.
+            # The client has given up, perhaps because this process was stopped (SIGSTOP): it has
+            # told its user that the request cannot be done, so it must not be done now.
             self._hang_up(fd)
             return
         try:
@@ -172,7 +172,7 @@ class ControlServer:
             self._verbs[request.verb](request.args, Answer(give))
         except LauncherError as error:
             give(refused(str(error), error.exit_status))
-        except Exception:  # no line that somebody sends ends the cluster
+        except Exception:  # no line that a client sends ends the cluster
             write(traceback.format_exc())
             give(refused("a defect of the launcher; the cluster's log has the traceback"))
 

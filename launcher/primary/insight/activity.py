@@ -18,7 +18,7 @@ _WINDOW = 5
 """Samples to look back, as in the meter."""
 
 _PATIENCE = 10.0
-"""Seconds after the last question in which another one is expected."""
+"""Seconds after a question for which sampling goes on: the next is expected by then."""
 
 MOST_ACTIVE = 100
 """Running requests that are told, the oldest first."""
@@ -28,9 +28,10 @@ _NONE = [0] * BUCKETS
 
 
 class Latencies:
-    """Samples the times of requests, but only while somebody asks for them.
+    """Samples the times of requests, but only while they are asked for.
 
-    Who asks first gets those since each worker's start (or since `clear`).
+    The first answer covers the time since each worker's start (or since `clear`), each later
+    one the last 5 s.
     """
 
     def __init__(self, primary: Primary) -> None:
@@ -111,7 +112,7 @@ def _active(primary: Primary) -> list[dict[str, Any]]:
 
 
 def request_line(noted: Activity) -> str:
-    """Method and path. Never the query, which may hold what nobody else is to see."""
+    """Method and path. Never the query, which may hold secrets of the client."""
     line, end, _ = noted.line.partition(b"\r")
     method, _, rest = line.partition(b" ")
     target, version, _ = rest.partition(b" ")

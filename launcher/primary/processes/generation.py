@@ -37,7 +37,7 @@ class Terms:
 
 
 class Generation:
-    """A pool and the workers it forked. They may outlive it; then nobody forks any more."""
+    """A pool and the workers it forked. Workers may outlive their pool, but then no more come."""
 
     def __init__(self, number: int, terms: Terms, pool: PoolProcess) -> None:
         self.number = number
@@ -99,7 +99,7 @@ class Generation:
         message: Reopen | Look | Alone | Buried | Scaled,
         descriptors: tuple[int, ...] = (),
     ) -> bool:
-        """Say something to the pool; False if it is not there to hear, or loads the app."""
+        """Send a message to the pool; False: it is dead, behind, or still loads the app."""
         try:
             return self.can_fork and self.channel.send(encode(message), descriptors)
         except ChannelClosed:
@@ -111,13 +111,13 @@ class Generation:
         return sorted(ready, key=lambda worker: worker.slot)
 
     def dismiss(self) -> None:
-        """Let the pool go: it reaps what it has, tells how that ended, and leaves."""
+        """Let the pool go: it collects its workers, tells how they ended, and leaves."""
         self.dismissed = True
         self.channel.say_no_more()
         self.wake()
 
     def wake(self) -> None:
-        """Have the pool do what it was told, should it have been stopped (SIGSTOP)."""
+        """Continue the pool, if it was stopped (SIGSTOP), so that it does what it was told."""
         self._signal(signal.SIGCONT)
 
     def kill(self) -> None:

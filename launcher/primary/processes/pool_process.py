@@ -58,13 +58,14 @@ _ahead: PoolProcess | None = None
 
 @contextlib.contextmanager
 def ahead() -> Iterator[None]:
-    """Start a process now for the `start_pool` to come; ended if that has not come by then.
+    """Start a process now, for the first `start_pool`; end it if there was none by the end.
 
-    It has what this process has been given, and nothing that is set up later.
+    The process has the variables that this one was started with (but `FOR_PRIMARY`), and none
+    that are set later.
     """
     global _ahead
     theirs = {name: text for name, text in os.environ.items() if name not in FOR_PRIMARY}
-    with contextlib.suppress(OSError):  # whoever needs one will meet the same, and say so
+    with contextlib.suppress(OSError):  # `start_pool` will fail for the same reason, and tell it
         _ahead = PoolProcess(theirs)
     try:
         yield
@@ -75,7 +76,7 @@ def ahead() -> Iterator[None]:
 
 
 def start_pool(environment: Mapping[str, str] | None) -> PoolProcess:
-    """A process with these variables; None: with ours. Raises OSError."""
+    """A process with these variables; None: with this process's own. Raises OSError."""
     global _ahead
     if environment is None and _ahead and _ahead.process.poll() is None:
         taken, _ahead = _ahead, None

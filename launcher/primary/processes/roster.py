@@ -1,4 +1,4 @@
-"""The processes of the cluster: starts them, hears from them, notices when they end.
+"""The processes of the cluster: starts pools and workers, hears from them, notices their ends.
 
 Decides nothing: every fact goes to `Events`, which ``primary/cluster/news.py`` implements.
 """
@@ -49,7 +49,8 @@ ConnectionMessage = Returned | Pinned | Unpinned | Proxied | Cut
 """What a worker says about connections it has."""
 
 _Heard = Callable[[Message, list[int]], None]
-"""Takes what it keeps of the descriptors out of the list."""
+"""Called with a message and its descriptors. A descriptor that is to be kept is taken out of the
+list; the others are closed."""
 
 
 class Events(Protocol):
@@ -115,7 +116,7 @@ class Roster:
         self._last_id = 0
         self._last_generation = 0
         self._exit_awaited: dict[int, WorkerHandle] = {}
-        """By id: the dead whose exit status has not come yet."""
+        """By id: the dead workers whose exit status has not come yet."""
         self._orphans = Orphans()
         self._deadlines = Deadlines(reactor)
 
@@ -129,9 +130,10 @@ class Roster:
         return next(g for g in self.generations if g.number == worker.generation)
 
     def is_alone(self, generation: Generation) -> bool:
-        """Whether nothing of another is left, not even a process that is just ending.
+        """Whether no process of another generation is left, not even one that is just ending.
 
-        It has closed its channel then, but may still hold a port that a server hook opened.
+        A process that is ending has closed its channel, but may still hold a port that a server
+        hook opened.
         """
         return self.generations == [generation] and not self._orphans
 
@@ -291,7 +293,7 @@ class Roster:
 
     def _exited(self, generation: Generation, worker: WorkerHandle, status: int) -> None:
         if worker.id in generation.workers:
-            # A process that the worker started holds its end of the channel open.
+            # The channel has not closed: a process that the worker started holds its end open.
             self._drain(worker.channel, partial(self._heard_worker, generation, worker))
             self._worker_gone(generation, worker)
         self._exit_awaited.pop(worker.id, None)

@@ -20,10 +20,11 @@ from launcher.primary.reactor import Timer
 from launcher.proc import usage
 
 _NO_SERIAL = 0
-"""Of a connection that is no client's and in no table: when its worker dies, so does it."""
+"""The serial of a health check's socket. That is not a client's connection: it is not in the
+table of connections, and never rescued."""
 
 _NO_PROXY = "UNKNOWN"
-"""As if a proxy had said that it knows of no client behind it."""
+"""What a PROXY header says of a connection that the proxy opened for itself, without a client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Leaving:
 
 
 class WorkerHandle:
-    """The primary's record of one worker: who it is, its channel, what it was dealt."""
+    """The primary's record of one worker: its identity, its channel, what it was dealt."""
 
     def __init__(
         self,
@@ -60,18 +61,18 @@ class WorkerHandle:
         self.state = WorkerState.LAUNCHING
         self.pid: int | None = None
         self.since = now
-        """When it was started or, later, became ready."""
+        """When the worker was started; once it is ready, when it became so. Monotonic seconds."""
         self._was_ready = False
         self.leaving: Leaving | None = None
         """Set by `leave` alone; None: it is to stay."""
         self.error = ""
         """Why it ends, if it could say so: an exception."""
         self.spent = False
-        """Whether it has begun as many requests as it is to."""
+        """Whether the worker has begun ``--max-requests`` requests."""
         self.paused = False
-        """Whether it gives back what it is dealt, because of that."""
+        """Whether the worker gives back what it is dealt, because it is spent."""
         self.overdue: frozenset[int] = frozenset()
-        """Serials of the requests that it was killed for."""
+        """Serials of the connections for whose requests the worker is killed."""
         self.pulse = Pulse()
         self.overweight = Overweight()
         self.deadline: Timer | None = None
@@ -79,7 +80,7 @@ class WorkerHandle:
         self.held = 0
         """Connections that were dealt to it and that it still has; `Connections` counts them."""
         self._unheard: list[Drain | Retire] = []
-        """What it was too far behind to be told, in order."""
+        """Messages that the worker was too far behind to be sent, in their order."""
         self._promised = 0
         self._forgotten = 0
         self._pidfd: int | None = None
@@ -113,9 +114,9 @@ class WorkerHandle:
         return self.row.capacity - self.load() if alive else 0
 
     def held_up(self) -> float:
-        """Seconds for which all threads that it has have been with their requests; 0: one is free.
+        """Seconds for which all threads of the worker have been busy; 0: one is free.
 
-        One that starts more threads as it needs them always has one that is free.
+        A worker that may still start more threads always has a free one.
         """
         since = self.row.all_busy_since()
         return (time.monotonic_ns() - since) * 1e-9 if since else 0.0
@@ -152,7 +153,7 @@ class WorkerHandle:
         return self.row.requests() > 0 or now - self.since >= STOOD_UP
 
     def promise(self) -> None:
-        """A connection is about to be dealt to it, which counts from now on."""
+        """Count a connection that is about to be dealt to the worker as part of its load."""
         self._promised += 1
 
     def ask(self, fd: int) -> None:
@@ -175,13 +176,13 @@ class WorkerHandle:
         return sent
 
     def tell(self, message: Message, descriptors: tuple[int, ...] = ()) -> bool:
-        """Send a message; False when the worker is behind. One that is gone does not hear it."""
+        """Send a message; False when the worker is behind. True also when it is gone."""
         with contextlib.suppress(ChannelClosed):
             return self.channel.send(encode(message), descriptors)
         return True
 
     def drain(self) -> None:
-        """Have each of its answers end the connection; it goes on serving new ones."""
+        """Have each response end its connection; the worker goes on serving new connections."""
         self._unheard.append(Drain())
         self.repeat()
 
@@ -217,7 +218,7 @@ class WorkerHandle:
         self.signal(signal.SIGCONT)
 
     def repeat(self) -> None:
-        """Ask it again, if it was too far behind to be asked."""
+        """Send the messages again that the worker was too far behind for."""
         while self._unheard and self.tell(self._unheard[0]):
             del self._unheard[0]
 
@@ -228,13 +229,15 @@ class WorkerHandle:
                 signal.pidfd_send_signal(self._pidfd, number)
 
     def gone(self) -> None:
-        """It is dead: release what we held for it, except its connections.
+        """The worker is dead: release what is held for it, except its connections.
 
-        Its channel is closed, which an app can do too: from here on it is dead for certain.
+        That its channel is closed usually means that the process is dead, but an app can close
+        descriptors too. So it is killed: its connections are about to be given away, and it
+        must not write to them any more.
         """
         self.signal(signal.SIGKILL)
         self.state = advance(self.state, WorkerState.GONE)
-        self.row.capacity = 0  # which it can say no more
+        self.row.capacity = 0  # the worker, which writes this, cannot any more
         if self.deadline:
             self.deadline.cancel()
         self.channel.shut()

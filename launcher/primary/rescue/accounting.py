@@ -5,8 +5,9 @@ consumed = ``tcpi_bytes_received`` - what is still in the receive queue
 (FIONREAD); see tcp(7). The kernel's count includes what a killed process did
 in its last moment, which no bookkeeping of ours could.
 
-The kernel tells these one by one, and the client goes on meanwhile: what comes
-in between two of the calls must not be taken for something the worker did.
+The kernel tells these four numbers one by one, and the client goes on meanwhile. Bytes that
+arrive between two of the calls must not be taken for bytes that the worker has consumed; so
+the calls are repeated until two rounds agree.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ _STATE_CLOSE_WAIT = 8
 _SIOCOUTQ = termios.TIOCOUTQ
 
 _MOST_LOOKS = 1000
-"""Nobody serves the connection: it is still when its buffers are full or empty, at the latest."""
+"""Rounds of calls, until two agree. The worker is dead, so only the client can still change the
+numbers, and only until the buffers are full."""
 
 
 def figures(fd: int) -> Figures | None:

@@ -1,7 +1,8 @@
-"""What becomes of the requests that died with their worker, once it is known how that died.
+"""What becomes of the requests that died with their worker, once its exit status is known.
 
-A worker's channel closes a moment before its exit status is known, and that
-tells a crash from a kill. Which request is to blame decides ``policy/blame.py``.
+A worker's channel closes a moment before its exit status arrives, and only the status tells a
+crash from a kill. So the requests that may run again wait for the status. Which of them is to
+blame, if any, ``policy/blame.py`` decides.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from launcher.primary.reactor import Reactor, Timer
 from launcher.primary.rescue.trial import Trial, answered
 
 _LATEST = 0.2
-"""Seconds after which a worker whose exit status nobody has told counts as killed: so was its
-pool, or that does not run."""
+"""Seconds after which a worker without an exit status counts as killed from outside: its pool,
+which would tell the status, was killed too or is stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class _Case:
 
 
 class Inquest:
-    """The dead workers whose exit status is not known yet, and what to do then.
+    """The dead workers whose exit status is not known yet.
 
     ``deal`` has a connection served by any worker; ``condemn`` answers its
     request with an error.
@@ -52,7 +53,7 @@ class Inquest:
         self._cases: dict[int, _Case] = {}
         """By the worker's id."""
         self._again: dict[Request, Connection] = {}
-        """Those that were run again, and may not have been answered."""
+        """Requests that were run again and, as far as is known, have not been answered yet."""
 
     def __len__(self) -> int:
         """Requests of which it is not decided yet whether they run again."""
@@ -61,9 +62,10 @@ class Inquest:
     def open(
         self, worker: WorkerHandle, ages: Sequence[tuple[Connection, float]], running: int
     ) -> None:
-        """A worker died that nobody had asked to, while it ran ``running`` requests.
+        """A worker that was not asked to leave died, while it ran ``running`` requests.
 
-        ``ages``: those that can run again, and for how many seconds each ran.
+        ``ages``: the connections whose requests can run again, and for how many seconds each
+        request had been running.
         """
         self._trial.worker_died(worker)
         deadline = self._reactor.call_later(_LATEST, lambda: self._close(worker, False))
@@ -112,7 +114,7 @@ class Inquest:
         self._again[_request(connection)] = connection
 
     def _acquit(self) -> None:
-        """Those that have been answered since the last death."""
+        """Acquit the requests that have been answered since the last death."""
         suspected = self._blame.suspected()
         self._again = {
             request: connection

@@ -87,7 +87,7 @@ class Rescuer:
         )
 
     def _prepare(self, connection: Connection) -> None:
-        """The connection is to have its request run again, perhaps."""
+        """Bring the record up to date: the request on this connection may run again."""
         self._recount(connection)
         _wake_at_once(connection.fd)
         if connection.consumed != connection.rerun_at:  # it is another request than last time
@@ -140,9 +140,11 @@ def _consume(fd: int, size: int) -> None:
 
 
 def _wake_at_once(fd: int) -> None:
-    """Have the first byte wake its next worker, which does not know what the last one waited for.
+    """Have the first byte that arrives wake the next worker.
 
-    SO_RCVLOWAT (socket(7)) is the connection's and travels with it.
+    The last worker may have set SO_RCVLOWAT (socket(7)) to be woken by a whole piece of a body
+    only. The option belongs to the connection and travels with it, and the next worker does
+    not know of it.
     """
     with borrowed(fd) as sock, contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)

@@ -1,11 +1,11 @@
-"""Runs suspects again so that, if another worker dies, it is known of which.
+"""Runs requests again that a worker died with, so that another death shows which of them kills.
 
-If a request kills its worker, those that ran beside it are suspects too. Were
-all run again at once, they would meet in the next worker, and that one's death
-would prove nothing. But a request that kills does it at about the age at which
-it was suspected. So the suspects of one worker may run together, as long as no
-two of them reach that age at the same time: each has its *moment*. One that
-has outlived it, or is answered, no longer holds up others.
+If a request kills its worker, the innocent requests that ran beside it are *suspects* too. Run
+again all at once, they would meet in the next worker, and its death would prove nothing. But a
+request that kills does so at about the same age each time. So suspects may run in one worker
+as long as no two of them reach that age at the same time: the *moment* of a suspect is the
+time from 0.1 s before that age to 0.1 s after. A suspect that has outlived its moment, or is
+answered, no longer holds up the others.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ _MOMENT = 0.1
 
 _LONGEST = 0.5
 _SHORTEST = 0.03
-"""Seconds for which a suspect waits for a worker with a thread for it, and, where there was
-none, holds up others until it has one: the more of them, the fewer."""
+"""Seconds for which a suspect waits for a worker that has a free thread. Where none had, the
+suspect is dealt to a busy one, and holds up the others until a thread begins with it: for 0.5 s
+if no other waits, for 0.25 s if one does, down to 0.03 s if many do."""
 
 
 @dataclass(slots=True, eq=False)
@@ -41,7 +42,7 @@ class _Suspect:
     """When a thread began to run it again."""
 
     def moment(self, now: float) -> tuple[float, float]:
-        """When it kills, if it does."""
+        """From when to when it may kill a worker, if it does."""
         when = (now if self.began is None else self.began) + self.age
         return when - _MOMENT, when + _MOMENT
 
@@ -49,10 +50,10 @@ class _Suspect:
 class Trial:
     """The suspects: some are being run again, the others wait for their turn.
 
-    ``deal`` has a connection served by any worker as soon as there is one;
-    ``deal_apart`` by one that is not among those given, if there is one now, and, if that
-    is asked too, one that begins with it at once.
-    ``refuse`` answers one that has waited for ``patience`` seconds.
+    ``deal(connection)`` has a connection served by any worker, as soon as there is one.
+    ``deal_apart(connection, taken, begins)`` deals it now to a worker that is not in ``taken``
+    and, if ``begins``, has a free thread; it answers whether there was such a worker.
+    ``refuse(connection)`` answers a request that has waited for ``patience`` seconds.
     """
 
     def __init__(
@@ -89,11 +90,11 @@ class Trial:
         self._go_on()
 
     def worker_died(self, worker: WorkerHandle) -> None:
-        """What it ran is over; others may take its place once it is known how it died."""
+        """The suspects that the worker ran hold up no others any more."""
         self._running = [suspect for suspect in self._running if suspect.worker is not worker]
 
     def let_go(self, innocent: Callable[[Connection], bool]) -> None:
-        """Some need no trial any more: the worker's death is explained."""
+        """Deal the connections at once whose requests are ``innocent``: the death is explained."""
         waiting, self._waiting = self._waiting, []
         for suspect in waiting:
             if not innocent(suspect.connection):
@@ -123,7 +124,7 @@ class Trial:
         return False
 
     def _begin(self, suspect: _Suspect, now: float) -> bool:
-        """Run it where its moment is nobody else's; False when it has to wait."""
+        """Run it in a worker in which no other suspect has its moment then; False: it waits."""
         start, end = suspect.moment(now)
         taken = set()
         for other in self._running:
@@ -146,7 +147,7 @@ class Trial:
             return False
         worker = self._connections.worker_of(suspect.connection)
         if worker is None:
-            return suspect.worker is None  # it waits for one; else it was given back
+            return suspect.worker is None  # still waits for a worker; else a worker gave it back
         suspect.worker = suspect.worker or worker
         if suspect.worker is not worker:
             return False
@@ -163,7 +164,7 @@ def _began(worker: WorkerHandle, serial: int) -> float | None:
 
 
 def answered(connections: Connections, connection: Connection) -> bool:
-    """Whether a request that was to run again has its answer, or nobody wants that any more."""
+    """Whether a request that was to run again has its answer, or its client has left."""
     if connections.get(connection.serial) is not connection:
         return True
     known = figures(connection.fd)
