@@ -166,6 +166,11 @@ class Service:
         (pid,) = children(self.first())
         return pid
 
+    def both_workers(self) -> list[int]:
+        """Nothing while one has not its name yet, or is gone."""
+        workers = self.workers()
+        return workers if len(workers) == 2 else []
+
     def workers(self) -> list[int]:
         pools = [pid for pid in children(self.primary()) if "pool" in title(pid)]
         return [pid for pool in pools for pid in children(pool) if "worker" in title(pid)]
@@ -222,9 +227,9 @@ def test_it_serves_and_reloads_and_replaces_its_workers(service: Service) -> Non
     assert told["refused"] == [30, 30, 30, 1], "EROFS for the files, EPERM for the call"
     assert not {"pytest-of-root"} & {*told["home"]}, "/tmp is its own"
 
-    before = service.workers()
+    before = eventually(service.both_workers)
     os.kill(before[0], signal.SIGKILL)
-    eventually(lambda: len({*service.workers()} - {*before}) == 1, within=30)
+    eventually(lambda: before[0] not in (service.both_workers() or before), within=30)
     assert ask()["length"] == 2 << 20
 
     done = service.within(service.reload)
