@@ -92,6 +92,8 @@ def resolve(
     folder = section.folder if section else folder
     values.setdefault("chdir", folder or current_folder(environ))
     values["bind"] = _listen_on(values.get("bind", DEFAULT_BIND), values["chdir"])
+    if status := values.get("status_bind"):
+        values["status_bind"] = _absolute(parse_bind(status), values["chdir"])
     return Settings(**values, sizing=str(sizing), wanted=sizing.workers, sources=sources)
 
 

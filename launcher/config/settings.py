@@ -106,6 +106,12 @@ class Settings:
     graceful_timeout: float = option(
         30.0, seconds(0), "SECONDS", "What a stopping worker gets to finish its requests."
     )
+    drain: float = option(
+        0.0,
+        seconds(0),
+        "SECONDS",
+        "Go on serving for so long after TERM, while proxies learn of it.",
+    )
     boot_timeout: float = option(60.0, seconds(0.1), "SECONDS", "What a worker gets to be ready.")
     queue_timeout: float = option(
         30.0, seconds(0), "SECONDS", "Answer 503 to a request that waited this long for a thread."
@@ -146,6 +152,12 @@ class Settings:
     )
     health_path: str | None = option(
         None, read_path, "PATH", "A worker is ready only once it answers this path with 200."
+    )
+    status_bind: str | None = option(
+        None,
+        read_bind,
+        "ADDRESS",
+        "Where probes ask /livez and /readyz: host:port, [v6]:port, :port or unix:path.",
     )
     max_requests: int = option(
         0, whole(0, 1_000_000_000), "N", "Recycle a worker after so many requests; 0: never."
@@ -314,7 +326,7 @@ OPTIONS_BY_NAME = {row.name: row for row in OPTIONS}
 
 FIXED_AT_START = frozenset(
     {"name", "bind", "threads", "policy", "backlog", "queue_timeout", "rerun", "max_restarts"}
-    | {"queue_size"}
+    | {"queue_size", "status_bind"}
     | {"unix_socket_mode", "unix_socket_owner"}
 )
 """What the primary sets itself up with: a reload cannot change it."""

@@ -39,7 +39,7 @@ OF_THIS_MACHINE = frozenset({"env_file", "unix_socket_mode", "unix_socket_owner"
 def command(cluster: Cluster, *, leave_out: Set[str] = frozenset()) -> list[str]:
     """The words that start it there. LauncherError where it needs what is not in the image."""
     instead: dict[str, Any] = {"bind": [str(each) for each in _everywhere(cluster.ports())]}
-    if cluster.status:
+    if cluster.settings.status_bind:
         instead["status_bind"] = str(*_everywhere([cluster.status_address()]))
     start = ["python", "-m", "launcher", "run", cluster.settings.app, "--name", cluster.name]
     return start + flags_within(cluster, leave_out, instead)
@@ -58,13 +58,19 @@ def flags_within(
 
 def ports(cluster: Cluster) -> list[int]:
     """The ports it listens on, the app's first, that of the status address last."""
-    addresses = [*cluster.ports(), *([cluster.status_address()] if cluster.status else [])]
+    addresses = [
+        *cluster.ports(),
+        *([cluster.status_address()] if cluster.settings.status_bind else []),
+    ]
     return list(dict.fromkeys(address.port for address in addresses))
 
 
 def published(cluster: Cluster) -> list[str]:
     """Its ports as they are to be reached from outside: only from where its addresses are."""
-    addresses = [*cluster.ports(), *([cluster.status_address()] if cluster.status else [])]
+    addresses = [
+        *cluster.ports(),
+        *([cluster.status_address()] if cluster.settings.status_bind else []),
+    ]
     return list(dict.fromkeys(_published(address) for address in addresses))
 
 

@@ -80,10 +80,11 @@ def _backend(cluster: Cluster, wishes: Wishes) -> str:
 
 
 def _drain(cluster: Cluster) -> str:
-    if cluster.drain >= DRAIN:
+    drain = cluster.settings.drain
+    if drain >= DRAIN:
         return ""
     return (
-        f"    # drain is {cluster.drain:g} s: a stop costs what is sent before a check notices."
+        f"    # drain is {drain:g} s: a stop costs what is sent before a check notices."
         f" Set it to {DRAIN}.\n"
     )
 

@@ -98,7 +98,7 @@ def _pod(cluster: Cluster, wishes: Wishes) -> dict[str, Any]:
         "runAsGroup": gid,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
-    before = "drain" if cluster.drain else "preStop"
+    before = "drain" if cluster.settings.drain else "preStop"
     return {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -140,7 +140,7 @@ def _container(cluster: Cluster, wishes: Wishes) -> dict[str, Any]:
             _probe("/livez", 10, 6),
             "Of the primary alone: a slow app is no reason to be killed.",
         ),
-        **({} if cluster.drain else lifecycle),
+        **({} if cluster.settings.drain else lifecycle),
         "resources": _resources(cluster),
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -186,7 +186,7 @@ def _resources(cluster: Cluster) -> dict[str, Any]:
 
 def _pre_stop(cluster: Cluster) -> int:
     """Never beside a drain of its own: both do the same."""
-    return 0 if cluster.drain else PRE_STOP
+    return 0 if cluster.settings.drain else PRE_STOP
 
 
 def _probe(path: str, period: int, failures: int) -> dict[str, Any]:

@@ -72,10 +72,6 @@ class Cluster:
     settings: Settings
     start_within: float
     """Seconds that its start takes at most."""
-    status: str | None = None
-    """Where ``/readyz`` and ``/livez`` are answered."""
-    drain: float = 0.0
-    """Seconds that it goes on serving after TERM, before it finishes what runs."""
     of_files: Sequence[str] = ()
     """The names of the variables that its files set for the app."""
     of_shell: Sequence[str] = ()
@@ -91,7 +87,7 @@ class Cluster:
     @property
     def stop_within(self) -> int:
         """Seconds after TERM that an engine waits before it kills."""
-        return math.ceil(self.drain + self.settings.graceful_timeout + MARGIN)
+        return math.ceil(self.settings.drain + self.settings.graceful_timeout + MARGIN)
 
     @property
     def answer_within(self) -> int:
@@ -125,7 +121,8 @@ class Cluster:
 
     def status_address(self) -> BindAddress:
         """Where probes ask. LauncherError if it has no such address, or none with a port."""
-        address = parse_bind(self.status) if self.status else None
+        status = self.settings.status_bind
+        address = parse_bind(status) if status else None
         if address is None or address.kind not in ("tcp4", "tcp6") or not address.port:
             found = f", not {address}" if address else ""
             raise LauncherError(

@@ -64,6 +64,7 @@ def _serve(settings: Settings, folder: ClusterFolder, on_ready: Ready | None, ma
     listeners = open_listeners(
         map(parse_bind, settings.bind), settings.backlog, access_of(settings)
     )
+    _tell_what_only_export_heeds(settings)
     reactor = Reactor(on_defect=_tolerant())
 
     def ready() -> None:
@@ -104,6 +105,13 @@ def _serve(settings: Settings, folder: ClusterFolder, on_ready: Ready | None, ma
     if primary.ending.failure:
         raise primary.ending.failure
     return 0
+
+
+def _tell_what_only_export_heeds(settings: Settings) -> None:
+    """Nobody is to rely on what is not done here yet."""
+    for flag, value in (("--status-bind", settings.status_bind), ("--drain", settings.drain)):
+        if value:
+            log.log(f"{flag} is for export only: this version does not heed it itself")
 
 
 def _leave(folder: ClusterFolder, primary: Primary) -> None:

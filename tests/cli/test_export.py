@@ -9,17 +9,13 @@ from pathlib import Path
 import pytest
 
 from launcher.cli.commands.export import FORMATS
-from launcher.config.settings import OPTIONS_BY_NAME
 from tests.cli.tools import Console
 from tests.export.tools import CANARY
-
-STATUS = "status_bind" in OPTIONS_BY_NAME
-PROBING = {"quadlet", "compose", "kubernetes", "haproxy"}
-ENGINES = [engine for engine in FORMATS if STATUS or engine not in PROBING]
 
 TOML = """
 [defaults]
 env = { SECRET_KEY = "canary-2d1c" }
+status_bind = "0.0.0.0:9000"
 
 [apps.shop]
 app = "web:app"
@@ -35,8 +31,7 @@ bind = "0.0.0.0:8002"
 @pytest.fixture
 def project(console: Console) -> Console:
     """A folder with two apps, and with a canary wherever a value could come from."""
-    more = 'status_bind = "0.0.0.0:9000"\n\n[apps.shop]' if STATUS else "[apps.shop]"
-    console.write("cluster.toml", TOML.replace("[apps.shop]", more))
+    console.write("cluster.toml", TOML)
     console.write("shop.env", f"DATABASE_URL={CANARY}\n")
     console.environ |= {"TOKEN": CANARY, "LAUNCHER_HEALTH_PATH": f"/{CANARY}"}
     return console
@@ -47,7 +42,7 @@ def names(engine: str) -> list[str]:
     return ["shop"] if engine == "dockerfile" else []
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", FORMATS)
 def test_no_value_of_a_variable_is_told_and_the_same_comes_out_again(
     project: Console, engine: str
 ) -> None:
@@ -73,7 +68,7 @@ def _files(engine: str) -> list[str]:
     }[engine]
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", FORMATS)
 def test_files_are_written_and_never_overwritten_when_they_differ(
     project: Console, engine: str
 ) -> None:
@@ -141,7 +136,7 @@ def test_a_name_is_first_that_of_an_app_of_the_file(project: Console) -> None:
         ("systemd --user a;b", "--user: 'a;b' is none"),
         ("compose --image $(x)", "--image: '$(x)' is none"),
         ("upstart", "'upstart' is not one of"),
-        ("nginx --host a/b", "--host: 'a/b' is no host"),
+        ("haproxy --host a/b", "--host: 'a/b' is no host"),
     ],
 )
 def test_a_mistake_is_one_line(project: Console, line: str, refusal: str) -> None:
@@ -155,7 +150,7 @@ def test_without_a_file_a_name_is_needed(console: Console) -> None:
 
 
 def test_without_a_status_address_there_are_no_probes(console: Console) -> None:
-    console.write("cluster.toml", TOML)
+    console.write("cluster.toml", TOML.replace("status_bind =", "#"))
     console.write("shop.env", "")
     for engine in ("kubernetes", "compose", "quadlet", "haproxy"):
         told = console.refused("export", engine)
@@ -173,3 +168,10 @@ def test_an_export_is_not_started_by_a_look_at_the_home(project: Console) -> Non
     project.ok("export", "systemd")
     assert not project.home.exists()
     assert json.loads(project.ok("list", "--json")) == []
+
+
+def test_what_only_export_heeds_is_told_where_it_would_be_missed(console: Console) -> None:
+    console.ok("start", "web:app", "-w", "1", "-p", "0", "--drain", "3")
+    assert "--drain is for export only" in console.ok("logs", "web")
+    assert "--drain 3" in console.ok("export", "systemd", "web")
+    assert "TimeoutStopSec=38" in console.ok("export", "systemd", "web")

@@ -72,7 +72,7 @@ def test_a_cluster_on_a_unix_socket_of_an_odd_name_is_found(
         odd = ODD.replace("$", "%") if engine == "haproxy" else ODD
         bind = f"unix:{folder}/{odd}.sock"
         start_cluster("echo:app", "-w", "1", "--bind", bind).ready()
-        subject = cluster(tmp_path, bind=(bind,), status=f"127.0.0.1:{port}")
+        subject = cluster(tmp_path, bind=(bind,), status_bind=f"127.0.0.1:{port}")
         export = {"haproxy": haproxy.export, "nginx": nginx.export}[engine]
         (file,) = export([subject], wishes())
         with proxy(engine, file.stamped(engine), tmp_path) as address:

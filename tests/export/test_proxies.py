@@ -62,7 +62,7 @@ def test_the_engine_accepts_its_file(tmp_path: Path, engine: str, hosts: tuple[s
     clusters = [
         cluster(tmp_path, bind=("0.0.0.0:8001",), workers="4"),
         named(cluster(tmp_path, bind=("[::]:8002",), keepalive="4", timeout="0"), "Blog_1.v2"),
-        named(cluster(tmp_path, bind=("0.0.0.0:8003",), keepalive="0", drain=9), "a" * 64),
+        named(cluster(tmp_path, bind=("0.0.0.0:8003",), keepalive="0", drain="9"), "a" * 64),
     ]
     for several in (clusters, clusters[:1], clusters[1:2]):
         (file,) = EXPORTS[engine](several, wishes(hosts=hosts))
@@ -149,8 +149,8 @@ def test_several_clusters_are_told_apart_by_the_host(tmp_path: Path) -> None:
 
 
 def test_a_drain_that_is_too_short_for_the_checks_is_pointed_out(tmp_path: Path) -> None:
-    assert "drain is 2 s" in haproxy_of(cluster(tmp_path, drain=2.0))
-    assert "drain" not in re.sub("that drains", "", haproxy_of(cluster(tmp_path, drain=5.0)))
+    assert "drain is 2 s" in haproxy_of(cluster(tmp_path, drain="2"))
+    assert "drain" not in re.sub("that drains", "", haproxy_of(cluster(tmp_path, drain="5")))
 
 
 @each_engine
@@ -169,12 +169,12 @@ def test_what_no_proxy_could_reach_is_refused(
     tmp_path: Path, engine: str, bind: str, status: str, hosts: tuple[str, ...], refusal: str
 ) -> None:
     with pytest.raises(LauncherError, match=re.escape(refusal)):
-        EXPORTS[engine]([cluster(tmp_path, bind=(bind,), status=status)], wishes(hosts=hosts))
+        EXPORTS[engine]([cluster(tmp_path, bind=(bind,), status_bind=status)], wishes(hosts=hosts))
 
 
 def test_checks_need_a_status_address_that_others_reach(tmp_path: Path) -> None:
     with pytest.raises(LauncherError, match="status_bind"):
-        haproxy_of(cluster(tmp_path, status=None))
+        haproxy_of(cluster(tmp_path, status_bind=None))
     with pytest.raises(LauncherError, match=re.escape("--status-bind 0.0.0.0:9000")):
-        haproxy_of(cluster(tmp_path, bind=(":8001",), status="127.0.0.1:9000"), "10.0.0.1")
-    assert nginx_of(cluster(tmp_path, status=None)), "nginx has no checks"
+        haproxy_of(cluster(tmp_path, bind=(":8001",), status_bind="127.0.0.1:9000"), "10.0.0.1")
+    assert nginx_of(cluster(tmp_path, status_bind=None)), "nginx has no checks"

@@ -157,7 +157,7 @@ def test_little_is_left_to_attack(tmp_path: Path, home: str) -> None:
 
 def test_the_units_timeouts_follow_the_clusters(tmp_path: Path) -> None:
     one = unit(cluster(tmp_path))
-    other = unit(cluster(tmp_path, drain=8, graceful_timeout="12", boot_timeout="5"))
+    other = unit(cluster(tmp_path, drain="8", graceful_timeout="12", boot_timeout="5"))
     assert (value_of(one, "TimeoutStopSec"), value_of(one, "TimeoutStartSec")) == (["35"], ["130"])
     assert value_of(other, "TimeoutStopSec") == ["25"]
     assert value_of(other, "TimeoutStartSec") == ["20"]

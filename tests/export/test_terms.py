@@ -26,6 +26,7 @@ SAMPLES = {
     "unix_socket_mode": "660",
     "unix_socket_owner": ":0",
     "gunicorn_config": "python:conf",
+    "status_bind": "unix:/run/a b.sock",
 }
 
 
@@ -90,7 +91,7 @@ def test_what_a_start_has_kept_without_its_sources_is_written_too(tmp_path: Path
 
 
 def test_patience_follows_the_timeouts(tmp_path: Path) -> None:
-    subject = cluster(tmp_path, graceful_timeout="12.5", timeout="40", queue_timeout="7", drain=8)
+    subject = cluster(tmp_path, graceful_timeout="12.5", timeout="40", queue_timeout="7", drain="8")
     assert subject.stop_within == 26  # 8 + 12.5 + 5, and then whole
     assert subject.answer_within == 52
     assert cluster(tmp_path, timeout="0").answer_within == 86_400
@@ -105,7 +106,7 @@ def test_an_address_without_a_port_that_is_known_has_none(tmp_path: Path, bind: 
 def test_a_status_address_has_to_have_a_port(tmp_path: Path) -> None:
     for status in (None, "unix:/run/status.sock", "127.0.0.1:0"):
         with pytest.raises(LauncherError, match=r"status_bind \(--status-bind\)"):
-            cluster(tmp_path, status=status).status_address()
+            cluster(tmp_path, status_bind=status).status_address()
 
 
 def test_a_stamp_tells_the_version_and_edits() -> None:

@@ -27,21 +27,19 @@ ODD_APP = (
 
 ODD_FOLDER = 'it\'s "my" 100% $HOME (shop) %h;#{x} é😀 \\x'
 
+STATUS = "0.0.0.0:9000"
+
 CANARY = "canary-2d1c"
 
 
 def cluster(folder: Path, app: str = "shop:app", **options: Any) -> Cluster:
-    """A cluster as it would be with these options; ``status`` and ``drain`` are its own."""
-    status = options.pop("status", "0.0.0.0:9000")
-    drain = options.pop("drain", 0.0)
+    """A cluster as it would be with these options, and with a status address."""
     of_files, of_shell = options.pop("of_files", ()), options.pop("of_shell", ())
-    flags = {"app": app, "name": "shop", "chdir": str(folder), **options}
+    flags = {"app": app, "name": "shop", "chdir": str(folder), "status_bind": STATUS, **options}
     settings = resolve(flags, {})
     return Cluster(
         settings,
         start_within=2 * settings.boot_timeout + 10,
-        status=status,
-        drain=drain,
         of_files=of_files,
         of_shell=of_shell,
     )

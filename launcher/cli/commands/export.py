@@ -111,8 +111,6 @@ def _clusters(names: Sequence[str]) -> "list[Cluster]":
                 settings,
                 start_within=time_to_start(settings),
                 owner=_owner(settings.chdir),
-                status=settings.values().get("status_bind"),
-                drain=settings.values().get("drain", 0.0),
                 of_files=_variables(set_by_files(settings)),
                 of_shell=_variables(not_kept(before, settings)),
             )
