@@ -22,6 +22,9 @@ from launcher.export.terms import Cluster, File, Wishes
 
 __all__ = ["export"]
 
+PULL = 600
+"""Seconds."""
+
 
 def export(clusters: Sequence[Cluster], wishes: Wishes) -> list[File]:
     """``NAME.container`` for each."""
@@ -65,7 +68,8 @@ def _container(cluster: Cluster, wishes: Wishes) -> str:
             "[Service]",
             "Restart=always",
             "RestartSec=1",
-            f"TimeoutStartSec={math.ceil(cluster.start_within)}",
+            "# What a start may take, and ten minutes for the image to be pulled.",
+            f"TimeoutStartSec={math.ceil(cluster.start_within) + PULL}",
             f"TimeoutStopSec={cluster.stop_within + 10}",
             "",
             "[Install]",

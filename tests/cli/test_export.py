@@ -111,6 +111,7 @@ def test_a_cluster_that_was_started_is_exported_as_it_was_started(console: Conso
     assert " --timeout 9" in unit
     assert "#   PYTHONPATH TOKEN\n" in unit
     assert CANARY not in unit
+    assert console.ok("export", "systemd", "all") == unit
     console.ok("scale", "web", "1")
     console.ok("stop", "web")
     assert "--workers 1 " in console.ok("export", "systemd", "web")
@@ -147,6 +148,7 @@ def test_without_a_file_a_name_is_needed(console: Console) -> None:
     told = console.refused("export", "systemd", status=2)
     assert told == "there is no cluster.toml in this folder: name a cluster"
     assert "no cluster named 'web'" in console.refused("export", "systemd", "web")
+    assert "'all' stands alone" in console.refused("export", "systemd", "all", "web", status=2)
 
 
 def test_without_a_status_address_there_are_no_probes(console: Console) -> None:

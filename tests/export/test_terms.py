@@ -61,12 +61,12 @@ def test_nearly_every_option_is_tried() -> None:
     assert len(untried) < 6, untried
 
 
-@pytest.mark.parametrize("name", CHANGED)
-def test_an_option_is_written_as_it_is_read(name: str, tmp_path: Path) -> None:
-    subject = cluster(tmp_path, **{name: CHANGED[name]})
-    assert OPTIONS_BY_NAME[name].flag in " ".join(subject.flags()).replace("--no-", "--")
-    again = settings_of(["shop:app", "--name", "shop", *subject.flags()])
-    assert again == subject.settings
+def test_an_option_is_written_as_it_is_read(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for name, value in CHANGED.items():
+        with subtests.test(name):
+            subject = cluster(tmp_path, **{name: value})
+            assert OPTIONS_BY_NAME[name].flag in " ".join(subject.flags()).replace("--no-", "--")
+            assert settings_of(["shop:app", "--name", "shop", *subject.flags()]) == subject.settings
 
 
 def test_all_of_them_at_once(tmp_path: Path) -> None:

@@ -126,14 +126,16 @@ def _chosen(names: Sequence[str], home: "Home | None") -> "Iterable[tuple[Settin
     from launcher.cli.starting.plan import Planner
     from launcher.control.client import no_such_cluster
 
+    if "all" in names and len(names) > 1:
+        raise UsageError("'all' stands alone: it means all of cluster.toml, or every cluster")
     planner = Planner({}, {}, home)
     planner.look_here()
-    if not names or names == ("all",):
-        if planner.file is None:
-            raise UsageError("there is no cluster.toml in this folder: name a cluster")
-        return [(plan.settings, []) for plan in planner.sections()]
     of_file = planner.file.sections if planner.file else {}
     of_home = home.names() if home else []
+    if not names or names == ("all",):
+        names = list(of_file or (of_home if names else ()))
+        if not names:
+            raise UsageError("there is no cluster.toml in this folder: name a cluster")
     for name in names:
         if name not in of_file and name not in of_home:
             raise no_such_cluster(name, [*of_file, *of_home])
