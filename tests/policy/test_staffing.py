@@ -59,15 +59,8 @@ class Cluster:
         self.last_id = self.last_number = 0
 
     def view(self) -> View:
-        return View(
-            self.wanted,
-            self.current,
-            self.next,
-            self.earlier,
-            self.restart,
-            self.change,
-            self.reload,
-        )
+        generations = self.current, self.next, self.earlier
+        return View(self.wanted, *generations, self.restart, self.change, self.reload)
 
     def step(self) -> list[Action]:
         """Plan, and have it carried out."""

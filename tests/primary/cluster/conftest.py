@@ -8,7 +8,10 @@ from contextlib import ExitStack
 import pytest
 
 from launcher.config.settings import Settings
-from tests.fakes import FakeCluster
+from tests.fake_cluster import FakeCluster
+
+EXIT_1 = 1 << 8
+"""As from wait(2)."""
 
 StartFake = Callable[..., FakeCluster]
 """``start(workers=2, on_ready=None, **settings)``."""
@@ -28,3 +31,17 @@ def fake() -> Iterator[StartFake]:
             return FakeCluster(stack, chosen, on_ready)
 
         yield make
+
+
+def serving(cluster: FakeCluster) -> list[int]:
+    return cluster.traffic.ring
+
+
+def when_done(cluster: FakeCluster, within: float) -> list[tuple[float, str]]:
+    """What is done by itself within so many seconds, and how many after the cluster began."""
+    found: list[tuple[float, str]] = []
+    until = cluster.reactor.now + within
+    while cluster.reactor.now < until - 1e-9:
+        cluster.reactor.advance(0.0125)
+        found += [(round(cluster.reactor.now - cluster.began, 4), each) for each in cluster.done()]
+    return found

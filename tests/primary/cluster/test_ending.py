@@ -7,7 +7,7 @@ import signal
 from launcher.errors import LauncherError
 from launcher.ipc.messages import Drain, Resume, Retire
 from launcher.primary.cluster.ending import Phase
-from tests.fakes import FakeCluster
+from tests.fake_cluster import FakeCluster
 from tests.primary.cluster.conftest import StartFake
 
 

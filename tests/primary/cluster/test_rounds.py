@@ -9,7 +9,7 @@ import pytest
 
 from launcher.primary.cluster import rounds
 from launcher.primary.cluster.rounds import Rounds
-from tests.fakes import FakeCluster
+from tests.fake_cluster import FakeCluster
 from tests.primary.cluster.conftest import StartFake
 
 MIB = 1 << 20

@@ -87,8 +87,7 @@ def test_one_whose_client_hangs_up_is_forgotten(table: Table) -> None:
     one, other = table.kept
     table.connections.give(one, table.first)
     table.clients[0][0].close()
-    table.reactor.call_later(0, table.reactor.leave)
-    table.reactor.run()
+    table.reactor.look()
     assert table.connections.get(one.serial) is None
     assert table.connections.get(other.serial) is other
     assert table.first.held == 0

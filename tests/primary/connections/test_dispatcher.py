@@ -2,79 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 import pytest
 
-from launcher.policy.scheduling import Candidate, Policy, round_robin
-from launcher.primary.connections.connections import Connection, Connections
-from launcher.primary.connections.dispatcher import Dispatcher
-from launcher.primary.connections.farewell import Farewell
+from launcher.policy.scheduling import Candidate, round_robin
 from launcher.refusals import UNAVAILABLE
-from tests.fakes import REQUEST, FakeReactor, FakeWorker, answer, clients
-
-QUEUE_TIMEOUT = 5.0
-QUEUE_SIZE = 3
-
-
-class Desk:
-    """A dispatcher, three workers that are its ring, and clients."""
-
-    def __init__(self, stack: ExitStack, policy: Policy = round_robin) -> None:
-        self.reactor = FakeReactor()
-        stack.callback(self.reactor.close)
-        self.connections = Connections(self.reactor, 1000)
-        self._clients = stack.enter_context(clients(self.connections))
-        farewell = Farewell(self.reactor, 100)
-        stack.callback(farewell.close)
-        self.dispatcher = Dispatcher(
-            self.reactor, self.connections, farewell, policy, QUEUE_TIMEOUT, QUEUE_SIZE
-        )
-        self.workers = [FakeWorker(number, stack) for number in (1, 2, 3)]
-        self.serve_with(*self.workers)
-
-    def serve_with(self, *workers: FakeWorker, hopeless: bool = False) -> None:
-        self.dispatcher.serve_with([*workers], hopeless)
-
-    def come(self, number: int = 1) -> list[Connection]:
-        """Clients connect, and ask."""
-        found = self._clients.come(number)
-        for connection in found:
-            connection.rerun_at = -1
-        return found
-
-    def kept(self) -> Connection:
-        """One that has been answered once, and is idle."""
-        (connection,) = self.come()
-        answer(connection)
-        connection.consumed = connection.written = len(REQUEST)
-        return connection
-
-    def ask(self, connection: Connection) -> None:
-        """The client sends its next request."""
-        self._clients.sockets[connection].sendall(REQUEST)
-
-    def heard(self, connection: Connection) -> bytes:
-        """What the client has been answered, to the end; fails while it is not the end."""
-        client = self._clients.sockets[connection]
-        client.settimeout(5)
-        return b"".join(iter(lambda: client.recv(65536), b""))
-
-    def of(self, worker: FakeWorker) -> list[list[int]]:
-        """The serials that a worker was dealt since it was asked last, by record."""
-        return [[deal.serial for deal in deals] for deals in worker.dealt()]
-
-    def owners(self, *connections: Connection) -> list[int | None]:
-        """The workers that have these, by id."""
-        found = map(self.connections.worker_of, connections)
-        return [worker.id if worker else None for worker in found]
-
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    with ExitStack() as stack:
-        yield Desk(stack)
+from tests.primary.connections.conftest import QUEUE_SIZE, QUEUE_TIMEOUT, Desk
 
 
 def test_they_are_dealt_in_turn(desk: Desk) -> None:
@@ -244,85 +179,6 @@ def test_where_no_worker_will_come_requests_are_refused_and_idle_ones_closed(des
     assert len(desk.connections) == 0
 
 
-# Connections that are given back
-
-
-def returned(desk: Desk, connection: Connection, since: float) -> FakeWorker:
-    """Deal it to the first worker and have that give it back."""
-    first = desk.workers[0]
-    desk.serve_with(first)
-    desk.dispatcher.admit(connection)
-    first.dealt()
-    assert desk.connections.take_from(first, connection.serial) is connection
-    connection.since = since
-    desk.serve_with(*desk.workers)
-    return first
-
-
-def test_one_that_has_a_request_goes_to_another_that_has_room(desk: Desk) -> None:
-    (connection,) = desk.come()
-    first = returned(desk, connection, since=999.0)
-    desk.workers[1].row.capacity = 0
-    desk.dispatcher.readmit(connection, first)
-    assert desk.owners(connection) == [3]
-
-
-def test_and_waits_where_no_other_has_room_with_the_clock_that_it_had(desk: Desk) -> None:
-    (connection,) = desk.come()
-    first = returned(desk, connection, since=998.0)
-    for worker in desk.workers[1:]:
-        worker.row.capacity = 0
-    desk.dispatcher.readmit(connection, first)
-    assert (desk.owners(connection), connection.since) == ([None], 998.0)
-    desk.reactor.advance(0.0999)
-    assert desk.of(first) == [], "not back at once"
-    desk.reactor.advance(0.1001)
-    assert desk.owners(connection) != [None]
-
-
-def test_an_idle_one_goes_to_the_other_with_the_fewest_connections(desk: Desk) -> None:
-    connection = desk.kept()
-    first = returned(desk, connection, since=0.0)
-    for other in desk.come(2):
-        desk.connections.give(other, desk.workers[1])
-    desk.connections.give(desk.come()[0], desk.workers[2])
-    desk.dispatcher.readmit(connection, first)
-    assert desk.owners(connection) == [3]
-
-
-def test_it_is_not_sent_round_in_circles(desk: Desk) -> None:
-    """Given back again within a tenth of a second it waits, and holds up no other."""
-    (connection,) = desk.come()
-    first = returned(desk, connection, since=999.0)
-    desk.dispatcher.readmit(connection, first)
-    (second,) = desk.owners(connection)
-    holder = next(worker for worker in desk.workers if worker.id == second)
-    holder.dealt()
-    desk.connections.take(connection)
-    connection.since = 999.0
-    desk.reactor.advance(0.05)
-    desk.dispatcher.readmit(connection, holder)
-    assert desk.owners(connection) == [None]
-    (other,) = desk.come()
-    desk.dispatcher.admit(other)
-    assert desk.owners(other) != [None]
-    desk.reactor.advance(0.2)
-    assert desk.owners(connection) != [None]
-
-
-def test_where_too_many_wait_already_it_is_refused(desk: Desk) -> None:
-    (connection,) = desk.come()
-    first = returned(desk, connection, since=999.0)
-    desk.workers[1].row.waiting = QUEUE_SIZE
-    desk.dispatcher.readmit(connection, first)
-    assert desk.owners(connection) == [2], "that many may"
-    desk.connections.take(connection)
-    connection.since = 999.0
-    desk.workers[1].row.waiting = QUEUE_SIZE + 1
-    desk.dispatcher.readmit(connection, first)
-    assert desk.heard(connection) == UNAVAILABLE
-
-
 # How much there is room for
 
 
@@ -358,28 +214,3 @@ def test_what_waits_in_workers_counts(desk: Desk) -> None:
     desk.workers[0].row.waiting, desk.workers[2].row.waiting = 1, 2
     assert (len(desk.dispatcher), desk.dispatcher.held) == (3, 0)
     assert desk.dispatcher.full
-
-
-# Suspects
-
-
-def test_one_that_is_dealt_apart_goes_past_those_that_wait(desk: Desk) -> None:
-    first, second, third = desk.workers
-    first.begin(desk.come()[0], desk.reactor.now)
-    (suspect,) = desk.come()
-    assert desk.dispatcher.deal_apart(suspect, [second], begins=True)
-    assert desk.owners(suspect) == [3], "it has least to do"
-    (next_one,) = desk.come()
-    assert desk.dispatcher.deal_apart(next_one, [second, third], begins=True)
-    assert desk.owners(next_one) == [1]
-    assert not desk.dispatcher.deal_apart(desk.come()[0], desk.workers, begins=False)
-
-
-def test_only_to_a_worker_with_a_thread_for_it_if_that_is_asked(desk: Desk) -> None:
-    for worker in desk.workers:
-        worker.row.capacity = 0
-    (suspect,) = desk.come()
-    assert not desk.dispatcher.deal_apart(suspect, [], begins=True)
-    assert desk.owners(suspect) == [None]
-    assert desk.dispatcher.deal_apart(suspect, [], begins=False)
-    assert desk.owners(suspect) == [1]
