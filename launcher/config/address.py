@@ -8,7 +8,7 @@ from typing import Literal
 
 from launcher.config.readers import whole
 
-__all__ = ["BindAddress", "parse_bind", "read_bind"]
+__all__ = ["BindAddress", "parse_bind", "read_bind", "url"]
 
 UNIX_PATH_MAX = 107
 """Bytes of ``sun_path`` without its final NUL; see unix(7)."""
@@ -108,6 +108,11 @@ def _parse_port(text: str) -> int:
         return whole(0, 65_535)(text)
     except ValueError as error:
         raise ValueError(f"has a port that {error}") from None
+
+
+def url(address: str) -> str:
+    """What to type into a browser or curl for an address as users write it."""
+    return address if address.startswith("unix:") else f"http://{address}"
 
 
 def read_bind(text: str) -> str:

@@ -20,6 +20,7 @@ class ClusterState(StrEnum):
 
     LAUNCHING = "launching"
     ONLINE = "online"
+    BACKOFF = "backoff"
     RELOADING = "reloading"
     STOPPING = "stopping"
     STOPPED = "stopped"

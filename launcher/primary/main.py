@@ -31,6 +31,7 @@ from launcher.primary.reactor import Reactor
 from launcher.primary.signals import heed_signals
 from launcher.primary.traffic import Traffic
 from launcher.state.cluster_folder import ClusterFolder
+from launcher.state.neighbours import listens_on
 
 _MOST_DEFECTS = 16
 _SHORTLY = 60.0
@@ -62,7 +63,7 @@ def _serve(settings: Settings, folder: ClusterFolder, on_ready: Ready | None, ma
     require_descriptors(descriptors, settings.wanted, len(settings.bind))
     _adopt_orphans()
     listeners = open_listeners(
-        map(parse_bind, settings.bind), settings.backlog, access_of(settings)
+        map(parse_bind, settings.bind), settings.backlog, access_of(settings), listens_on
     )
     _tell_what_only_export_heeds(settings)
     reactor = Reactor(on_defect=_tolerant())
@@ -96,6 +97,8 @@ def _serve(settings: Settings, folder: ClusterFolder, on_ready: Ready | None, ma
         # it is quick, and so looks often enough at what workers leave behind.
         gc.freeze()
         reactor.run()
+        if not primary.ending.failure:
+            log.log("stopped")
         # Before the control socket says that we are gone.
         _leave(folder, primary)
         control.close()

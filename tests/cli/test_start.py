@@ -23,7 +23,7 @@ PORT = ("-p", "0")
 def test_it_returns_when_the_cluster_is_ready_and_detached(console: Console) -> None:
     line = console.ok("start", "web:app", "-w", "2", *PORT)
     (status,) = json.loads(console.ok("list", "--json"))
-    assert line == f"started web (pid {status['pid']}): {status['bind'][0]}, 2 workers\n"
+    assert line == f"started web (pid {status['pid']}): http://{status['bind'][0]}, 2 workers\n"
     assert [worker["status"] for worker in status["workers"]] == ["online", "online"]
     assert ask(status["bind"][0])["id"] in (1, 2)
     assert os.getsid(status["pid"]) == status["pid"]
@@ -203,7 +203,7 @@ def test_several_and_all(console: Console) -> None:
         console.ok("start", app, *PORT)
     console.ok("stop", "web", "blog")
     assert console.ok("start", "all").count("started ") == 2
-    assert console.refused("start", "all") == "no cluster is stopped: nothing to do"
+    assert console.ok("start", "all") == "nothing to do: no cluster is stopped\n"
     line = console.refused("start", "web")
     assert line.startswith("cluster 'web' is already running (pid ")
     console.ok("delete", "all")
@@ -286,7 +286,7 @@ def test_a_stale_folder_whose_pid_is_somebody_elses(console: Console) -> None:
         folder.mkdir(mode=0o700, parents=True)
         console.home.chmod(0o700)
         (folder / "lock").write_text(f"{other.pid} 1\n")
-        assert console.refused("stop", "web") == "cluster 'web' is not running: nothing to do"
+        assert console.ok("stop", "web") == "nothing to do: cluster 'web' is not running\n"
         assert console.list()["web"]["status"] == "stopped"
         console.ok("start", "web:app", *PORT)
         console.ok("delete", "web")

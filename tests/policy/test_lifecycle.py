@@ -63,5 +63,5 @@ def reachable(state: WorkerState) -> set[WorkerState]:
 
 def test_the_words_are_those_that_users_see() -> None:
     assert {*map(str, WorkerState)} - {"gone"} == {"launching", "online", "retiring", "backoff"}
-    states = "launching online reloading stopping stopped errored"
+    states = "launching online backoff reloading stopping stopped errored"
     assert {*map(str, ClusterState)} == {*states.split()}

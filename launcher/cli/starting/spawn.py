@@ -17,7 +17,8 @@ from typing import Any
 
 from launcher import PACKAGE_ROOT
 from launcher.cli.asking.deadlines import time_to_start
-from launcher.config.address import parse_bind
+from launcher.cli.starting.progress import Progress
+from launcher.config.address import parse_bind, url
 from launcher.config.marks import new_mark
 from launcher.config.settings import Settings
 from launcher.control.client import Refused
@@ -52,6 +53,11 @@ class Starting:
             raise LauncherError(f"no process could be started: {error.strerror}") from None
         finally:
             os.close(theirs)
+
+    @property
+    def waits(self) -> tuple[str, str, float]:
+        """Its name, its app, and when it would be given up."""
+        return self.settings.name, self.settings.app, self.deadline
 
     def fileno(self) -> int:
         """Readable when there is something to tell."""
@@ -119,6 +125,7 @@ class Starts:
     def __init__(self) -> None:
         self._pending: dict[int, Starting] = {}
         self._outcomes: dict[str, str | LauncherError] = {}
+        self._progress = Progress()
 
     def add(self, settings: Settings) -> None:
         """Start one more."""
@@ -136,7 +143,8 @@ class Starts:
             poll.register(fd, select.POLLIN)
         while self._pending:
             deadline = min(one.deadline for one in self._pending.values())
-            for fd, _ in poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            soon = min(deadline, time.monotonic() + self._progress.interval)
+            for fd, _ in poll.poll(max(0.0, soon - time.monotonic()) * 1000):
                 if self._pending[fd].read():
                     poll.unregister(fd)
                     self._settle(self._pending[fd].outcome(), fd)
@@ -144,6 +152,7 @@ class Starts:
                 if time.monotonic() >= one.deadline:
                     poll.unregister(fd)
                     self._settle(one.give_up(), fd)
+            self._progress.show([one.waits for one in self._pending.values()])
         return self._outcomes
 
     def close(self) -> None:
@@ -215,5 +224,6 @@ def _spawn(
 def _where(result: Any) -> str:
     match result:
         case {"bind": [*addresses], "workers": int(workers)}:
-            return f": {', '.join(map(str, addresses))}, {workers} worker{'s' * (workers != 1)}"
+            where = ", ".join(url(str(address)) for address in addresses)
+            return f": {where}, {workers} worker{'s' * (workers != 1)}"
     return ""

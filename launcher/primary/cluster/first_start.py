@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from launcher.config.address import url
 from launcher.config.settings import Settings
 from launcher.primary.cluster.record import Trouble
-from launcher.primary.connections.listeners import Listener, url
+from launcher.primary.connections.listeners import Listener
 from launcher.primary.log import log
 from launcher.primary.notify import notify
 

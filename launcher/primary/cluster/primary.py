@@ -115,6 +115,8 @@ class Primary:
             return ClusterState.RELOADING
         if self.staffing.exhausted:
             return ClusterState.ERRORED
+        if self.staffing.held_back:
+            return ClusterState.BACKOFF
         serves = self.first_start.over and self.online()
         return ClusterState.ONLINE if serves else ClusterState.LAUNCHING
 

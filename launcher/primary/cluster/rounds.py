@@ -11,6 +11,7 @@ from launcher.policy.lifecycle import WorkerState
 from launcher.primary.cluster.primary import Primary
 from launcher.primary.log import log
 from launcher.primary.notify import show_life
+from launcher.primary.processes.loading import Loading
 from launcher.primary.processes.worker_handle import WorkerHandle
 from launcher.proc import is_stopped, proportional_memory, thread_cpu, usage
 
@@ -31,6 +32,7 @@ class Rounds:
 
     def __init__(self, primary: Primary) -> None:
         self._primary = primary
+        self._loading = Loading(primary.roster)
         self._last = primary.reactor.clock()
 
     def start(self) -> None:
@@ -46,6 +48,7 @@ class Rounds:
             worker.repeat()
             if worker.state is not WorkerState.LAUNCHING:
                 self._look_for_life(worker, elapsed)
+        self._loading.look(now)
         if self._primary.calm:
             self._recycle_one(now)
         self._primary.step()  # should anything have been missed; and trouble may be over

@@ -85,6 +85,13 @@ class Staffing:
         taken = by_slot(self.current) if self.current else {}
         return [slot for slot in range(self.wanted) if slot not in taken]
 
+    @property
+    def held_back(self) -> bool:
+        """Whether no worker serves, and the restart policy has a slot wait for its next one."""
+        now = self._reactor.clock()
+        waits = not self.online() and bool(self.empty_slots())
+        return waits and self._restart.next_start(now) > now
+
     def all_stood_up(self) -> bool:
         """Whether there are as many workers as wanted that have lived; see `stood_up`."""
         now = self._reactor.clock()

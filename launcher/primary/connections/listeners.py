@@ -9,7 +9,7 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from launcher.config.settings import BindAddress
 from launcher.errors import LauncherError
@@ -93,17 +93,16 @@ class Listener:
                     os.unlink(path)
 
 
-def url(address: str) -> str:
-    """What to type into a browser or curl for an address as users write it."""
-    return address if address.startswith("unix:") else f"http://{address}"
-
-
 def open_listeners(
-    addresses: Iterable[BindAddress], backlog: int, access: Access = ALL
+    addresses: Iterable[BindAddress],
+    backlog: int,
+    access: Access = ALL,
+    neighbour: Callable[[BindAddress], str | None] = lambda _: None,
 ) -> list[Listener]:
     """Listen on every address; what systemd passed (LISTEN_FDS) comes first.
 
-    ``access``: which users may connect to unix sockets. Raises LauncherError, with nothing left
+    ``access``: which users may connect to unix sockets. ``neighbour``: the name of the cluster
+    that has an address, where it is one of this user's. Raises LauncherError, with nothing left
     open, when one of them cannot be had.
     """
     listeners = _from_systemd(backlog)
@@ -115,7 +114,9 @@ def open_listeners(
     except OSError as error:
         for listener in listeners:
             listener.close()
-        raise LauncherError(f"cannot listen on {address}: {_explain(error, address)}") from None
+        owner = neighbour(address) if error.errno == errno.EADDRINUSE else None
+        why = _explain(error, address, owner)
+        raise LauncherError(f"cannot listen on {address}: {why}") from None
     return listeners
 
 
@@ -209,9 +210,14 @@ def _text(sock: socket.socket) -> str:
     return f"unix:{os.fsdecode(name)}"
 
 
-def _explain(error: OSError, address: BindAddress) -> str:
+def _explain(error: OSError, address: BindAddress, owner: str | None) -> str:
     if isinstance(error, socket.gaierror):
         return f"{error.strerror}: no such host"
+    if owner:
+        return (
+            f"cluster {owner!r} has it: python -m launcher stop {owner},"
+            " or choose another with --port or --bind"
+        )
     if error.errno == errno.EADDRINUSE:
         return "it is in use; stop what uses it, or choose another with --port or --bind"
     if error.errno == errno.EACCES and address.kind != "unix":
