@@ -1,11 +1,13 @@
 """Completion for shells: click's, for a command that is not a program of its own."""
 
+import json
 import re
 import shlex
 import sys
 
 import click
 
+from launcher import PACKAGE_ROOT
 from launcher.cli.options import version
 from launcher.cli.root import root
 
@@ -31,9 +33,10 @@ FUNCTION = {
 def completion(shell: str) -> int:
     """Print what makes a shell know the command launcher, and complete it.
 
-    launcher stands for python -m launcher with the Python that printed it.
+    launcher stands for python -m launcher with the Python that printed it, in
+    any folder.
     """
-    command = f"{shlex.quote(sys.executable)} -m launcher"
+    command = f"{shlex.quote(sys.executable)} {_how()}"
     click.echo(FUNCTION[shell].format(command=command) + _script(shell, command))
     return 0
 
@@ -43,6 +46,14 @@ def complete(instruction: str) -> int:
     from click.shell_completion import shell_complete
 
     return shell_complete(root, {}, PROGRAM, VARIABLE, instruction)
+
+
+def _how() -> str:
+    """What tells that Python to run the launcher, whichever folder the shell is in."""
+    if PACKAGE_ROOT in sys.path[1:]:  # not only because it is the current folder
+        return "-m launcher"
+    program = f"import sys; sys.path.insert(0, {json.dumps(PACKAGE_ROOT)})"
+    return f"-c {shlex.quote(f'{program}; from launcher.__main__ import command; command()')}"
 
 
 def _script(shell: str, command: str) -> str:

@@ -23,6 +23,8 @@ class Option:
     positional: bool = False
     path: bool = False
     """Whether it names a file or folder."""
+    beside_app: bool = False
+    """Whether it names a file that may also be in ``--chdir``."""
     kinds: tuple[type, ...] = (str,)
     """The types that its value may have in ``cluster.toml``."""
 
@@ -66,6 +68,7 @@ def option(
     repeatable: bool = False,
     positional: bool = False,
     path: bool = False,
+    beside_app: bool = False,
     words: bool = False,
 ) -> Any:
     """A field of ``Settings`` that users may set; a callable default is called for each.
@@ -80,6 +83,7 @@ def option(
         "repeatable": repeatable,
         "positional": positional,
         "path": path,
+        "beside_app": beside_app,
         "words": words,
     }
     if callable(default):

@@ -196,7 +196,8 @@ def read_gunicorn_config(text: str) -> str:
 def read_file(text: str) -> str:
     """The absolute path of a readable file.
 
-    Relative to the folder the command is given in, not to ``--chdir``, as in gunicorn.
+    Relative to the folder the command is given in, as in gunicorn; what is only in
+    ``--chdir`` is found by `launcher.config.resolve`.
     """
     path = absolute(text)
     with open_regular(path):  # a folder or an unreadable file is told now, not by the pool

@@ -82,7 +82,12 @@ def resolve(
     agree with; the line names the source.
     """
     given = _merge(flags, environ, section)
-    values = {name: _read(OPTIONS_BY_NAME[name], found) for name, found in given.items()}
+    rows = OPTIONS_BY_NAME
+    values = {key: _read(rows[key], given[key]) for key in given if not rows[key].beside_app}
+    beside = values.get("chdir") if "chdir" in given else None
+    values |= {
+        key: _read(rows[key], _found(given[key], beside)) for key in given if rows[key].beside_app
+    }
     sizing = _sizing(values.get("workers"), given)
     sources = {name: found.source for name, found in given.items()}
     if section:
@@ -191,6 +196,20 @@ def _port_as_bind(layer: Layer) -> Layer:
 
 def _port_of(host: str) -> Callable[[str], str]:
     return lambda text: f"{host}:{PORT.read(text)}"
+
+
+def _found(given: Given, folder: str | None) -> Given:
+    """A file that is in ``--chdir`` and not in the current folder, by its path from here.
+
+    Raises LauncherError when it is in neither.
+    """
+    (text,) = given.texts
+    if not folder or not text or os.path.isabs(text) or ":" in text or os.path.exists(text):
+        return given
+    path = os.path.join(folder, text)
+    if not os.path.exists(path):
+        raise LauncherError(f"{given.where}: {text!r} is neither in {os.getcwd()} nor in {folder}")
+    return given._replace(texts=(path,))
 
 
 def _read(row: Option, given: Given) -> Any:

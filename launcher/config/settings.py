@@ -69,7 +69,7 @@ class Settings:
         DEFAULT_APP,
         read_app,
         "APP",
-        "module:attribute or module:factory() of the app.",
+        "module, module:attribute or module:factory() of the app.",
         positional=True,
     )
     bind: tuple[str, ...] = option(
@@ -143,6 +143,7 @@ class Settings:
         "FILE",
         "gunicorn.conf.py: server hooks, and settings that are no options here.",
         path=True,
+        beside_app=True,
     )
     rerun: bool = option(
         True, read_switch, "", "Run a safe request again when its worker dies of something else."
@@ -174,6 +175,7 @@ class Settings:
         "FILE",
         "KEY=VALUE lines for the app's environment, read at each reload.",
         path=True,
+        beside_app=True,
     )
     watch: bool = option(
         False, read_switch, "", "Reload when code or a template below --chdir changes."

@@ -122,7 +122,8 @@ NOT_THERE = {
     "asgi:api": "it is an ASGI app, and this serves WSGI apps",
     "empty:nosuch": "Failed to find attribute 'nosuch' in 'empty'.",
     "empty:nosuch()": "Failed to find attribute 'nosuch' in 'empty'.",
-    "empty": "Failed to find attribute 'application' in 'empty'.",
+    "empty": "'empty' has neither app, application nor create_app(): say which is its app: "
+    "empty:NAME",
     "factory:make()": "TypeError: make() missing 1 required positional argument: 'a'",
     "factory:make(": "Failed to parse 'make(' as an attribute name or function call.",
     "factory:make(x)": "Failed to parse arguments as literal values: 'make(x)'",

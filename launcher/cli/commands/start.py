@@ -27,7 +27,7 @@ __all__ = ["start"]
 def start(apps: tuple[str, ...], **flags: Any) -> int:
     """Start clusters in the background; return when they are ready.
 
-    APP is module:attribute, or the name of an app in cluster.toml, or of a
+    APP is module or module:attribute, or the name of an app in cluster.toml, or of a
     cluster that was stopped. Without any: all apps of the cluster.toml in this
     folder, else app:create_app(). An app of cluster.toml that runs already is
     reloaded or scaled to what the file says now. A cluster that cannot be

@@ -14,7 +14,7 @@ from launcher.cli.starting.kept import kept_settings
 from launcher.config.cluster_toml import FILE, ConfigFile
 from launcher.config.resolve import Layer, given_by, resolve
 from launcher.config.settings import Settings
-from launcher.errors import LauncherError, UsageError
+from launcher.errors import LauncherError, NothingToDo, UsageError
 from launcher.state.home import Home
 
 __all__ = ["Plan", "plan_for_run", "plans_for_start"]
@@ -37,9 +37,12 @@ class Plan:
 def plan_for_run(word: str | None, flags: Flags, environ: Mapping[str, str]) -> Settings:
     """The one cluster to run in the foreground."""
     planner = Planner(flags, environ, None)
+    planner.look_here()
+    if word:
+        return planner.word(word).settings
     if planner.file is None:
-        return planner.app(word)
-    plans = [planner.section(word)] if word else planner.sections()
+        return planner.app(None)
+    plans = planner.sections()
     if len(plans) > 1:
         names = ", ".join(plan.settings.name for plan in plans)
         raise UsageError(f"{planner.file.path} has several apps, and run is for one: {names}")
@@ -115,7 +118,7 @@ class Planner:
         home = self._home
         names = [name for name in home.names() if _is_stopped(home, name)] if home else []
         if not home or not names:
-            raise LauncherError("no cluster is stopped: nothing to do")
+            raise NothingToDo("no cluster is stopped")
         return [Plan(self._entry(home, name)) for name in names]
 
     def _entry(self, home: Home, name: str) -> Settings:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from launcher.cli.asking.parallel import in_parallel
 from launcher.cli.asking.selection import report
 from launcher.cli.starting.converge import converge
+from launcher.cli.starting.overlooked import tell_overlooked
 from launcher.cli.starting.spawn import starting
 from launcher.cli.text import complain
 from launcher.config.inherited import listed, missing
@@ -33,6 +34,7 @@ def start_all(
         if settings.name not in running:
             before = {*home.variables(settings.name), *variables.get(settings.name, ())}
             _tell_missing(settings, before)
+            tell_overlooked(settings)
     outcomes: dict[str, str | LauncherError] = {}
     with starting([each for each in everything if each.name not in running]) as starts:
         for settings, outcome in zip(

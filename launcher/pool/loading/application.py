@@ -12,11 +12,11 @@ from gunicorn import SERVER_SOFTWARE
 from gunicorn.app.base import BaseApplication
 from gunicorn.config import Config
 from gunicorn.errors import AppImportError
-from gunicorn.util import import_app
 
 from launcher.config.settings import Settings
 from launcher.errors import LauncherError
 from launcher.ipc.boot import Boot
+from launcher.pool.loading.finding import find_app
 from launcher.pool.loading.gunicorn_config import configure
 from launcher.pool.loading.load_error import LoadError, app_traceback
 from launcher.pool.loading.patched import patched_by
@@ -84,7 +84,7 @@ class Application(BaseApplication):
         """Import the app and return its WSGI callable. Raises LoadError."""
         name = self.boot.settings.app
         try:
-            app = import_app(name)
+            app = find_app(name)
         except AppImportError as error:
             raise LoadError(f"cannot load {name!r}: {error}") from None
         except SystemExit as error:
