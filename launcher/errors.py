@@ -5,7 +5,7 @@ Raised anywhere, caught in one place (``launcher.cli.main``), which prints
 that escapes is a bug and keeps its traceback.
 """
 
-__all__ = ["LauncherError", "UsageError"]
+__all__ = ["LauncherError", "NothingToDo", "UsageError"]
 
 
 class LauncherError(Exception):
@@ -25,3 +25,17 @@ class UsageError(LauncherError):
     """The request itself is wrong: an option, a variable or an argument."""
 
     exit_status = 2
+
+
+class NothingToDo(LauncherError):
+    """What was asked for is so already; the message says what is so.
+
+    It is shown on stdout, after ``nothing to do: ``.
+    """
+
+    exit_status = 0
+
+    @property
+    def line(self) -> str:
+        """What to tell."""
+        return f"nothing to do: {self}"

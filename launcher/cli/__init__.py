@@ -14,9 +14,10 @@ from typing import TextIO
 import click
 
 from launcher.cli import colours
+from launcher.cli.commands import OPTIONS_MEANT
 from launcher.cli.root import root
-from launcher.cli.text import complain, give_up
-from launcher.errors import LauncherError
+from launcher.cli.text import complain, give_up, printable
+from launcher.errors import LauncherError, NothingToDo
 
 __all__ = ["main"]
 
@@ -28,8 +29,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require_platform(sys.platform, hasattr(select, "epoll"))
         status = _answer(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()  # now, while a full disk or a closed pipe can still be told
+    except NothingToDo as done:
+        print(printable(done.line))
+        return done.exit_status
     except LauncherError as error:
         return _fail(str(error), error.exit_status)
+    except click.NoSuchOption as error:
+        meant = OPTIONS_MEANT.get(error.option_name)
+        told = f"no such option {error.option_name!r}; here it is: {meant}"
+        return _fail(told if meant else error.format_message(), error.exit_code)
     except click.ClickException as error:
         return _fail(error.format_message(), error.exit_code)
     except KeyboardInterrupt:

@@ -53,10 +53,10 @@ class Root(click.Group):
 
 
 def _no_such_command(word: str) -> str:
-    near = difflib.get_close_matches(word, [*COMMANDS, *ALIASES], n=1)
-    meant = MEANT.get(word) or (near[0] if near else None)
-    if meant:
-        return f"no such command {word!r}; did you mean {meant!r}?"
+    if word in MEANT:
+        return f"no such command {word!r}; here it is: python -m launcher {MEANT[word]}"
+    if near := difflib.get_close_matches(word, [*COMMANDS, *ALIASES], n=1):
+        return f"no such command {word!r}; did you mean {near[0]!r}?"
     return f"no such command {word!r}; to run an app: python -m launcher run {word}"
 
 

@@ -272,14 +272,14 @@ def test_start_converges(console: Console) -> None:
     assert console.ok("start").count("started ") == 2
     shop, blog = _ids(console, "shop"), _ids(console, "blog")
     assert console.ok("start").splitlines() == [
-        "shop runs already, unchanged",
-        "blog runs already, unchanged",
+        "nothing to do: shop runs already, unchanged",
+        "nothing to do: blog runs already, unchanged",
     ]
     # An environment of one app: only that is reloaded.
     console.write("cluster.toml", TWO.replace("canary-1", "canary-2"))
     assert console.ok("start").splitlines() == [
         "reloaded shop: env changed",
-        "blog runs already, unchanged",
+        "nothing to do: blog runs already, unchanged",
     ]
     assert (_ids(console, "shop"), _ids(console, "blog")) == ([shop[-1] + 1], blog)
     assert console.ask("shop", "SECRET")["SECRET"] == "canary-2"
@@ -296,7 +296,7 @@ def test_start_converges(console: Console) -> None:
     ]
     configuration = console.describe("blog")["configuration"]
     assert configuration["timeout"] == {"value": 7.0, "source": "cluster.toml"}
-    assert console.ok("start", "blog") == "blog runs already, unchanged\n"
+    assert console.ok("start", "blog") == "nothing to do: blog runs already, unchanged\n"
     # A setting that only a start can bring: said, and nothing is done.
     before = _ids(console, "blog")
     console.write("cluster.toml", TWO + "timeout = 8\nthreads = 2\n")
@@ -383,7 +383,9 @@ def test_reload_reads_env_and_env_file_again_and_keeps_the_rest(console: Console
     assert [answer[name] for name in names] == ["2", "2", "caller", "1"]
     assert len(_ids(console, "shop")) == 1
     console.write("cluster.toml", text + 'env = {TABLE = "2"}\n')
-    assert console.ok("start") == "shop runs already, unchanged\n", "the reload has read it"
+    assert console.ok("start") == "nothing to do: shop runs already, unchanged\n", (
+        "the reload has read it"
+    )
 
 
 def test_a_broken_file_fails_the_reload_and_the_old_workers_go_on(console: Console) -> None:

@@ -368,10 +368,11 @@ def test_every_command_tells_that_a_cluster_does_not_run(console: Console) -> No
         folder.write_app_json(Settings(name="web").to_json())
     console.write("web.py", "import nowhere\n")
     told = "cluster 'web' is not running"
-    for command in ("reload", "restart", "reset", "reopen", "scale", "signal", "stop"):
+    hint = "start it: python -m launcher start web"
+    for command in ("reload", "restart", "reset", "reopen", "scale", "signal"):
         more = {"scale": ["2"], "signal": ["USR2"]}.get(command, [])
-        hint = "nothing to do" if command == "stop" else "start it: python -m launcher start web"
         assert console.refused(command, "web", *more) == f"{told}: {hint}"
+    assert console.ok("stop", "web") == f"nothing to do: {told}\n"
     assert console.refused("logs", "web") == "no log files: web"
     assert console.refused("flush", "web") == "no log files: web"
     assert console.refused("save") == "no cluster is running: nothing saved (--force saves that)"

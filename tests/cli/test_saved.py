@@ -57,8 +57,8 @@ def test_the_running_set_comes_back_with_its_scale(console: Console) -> None:
     answer = console.ask("shop", "SECRET", "CANARY")
     assert (answer["SECRET"], answer["CANARY"]) == ("canary-table", None)
     assert "canary" not in (console.home / ".saved.json").read_text()
-    line = console.refused("resurrect")
-    assert line == "all clusters of the saved set run already: nothing to do"
+    line = console.ok("resurrect")
+    assert line == "nothing to do: all clusters of the saved set run already\n"
 
 
 def test_variables_are_not_saved_and_that_is_said(console: Console) -> None:
@@ -107,7 +107,7 @@ def test_an_empty_set_is_saved_only_when_asked_for(console: Console) -> None:
     assert line == "no cluster is running: nothing saved (--force saves that)"
     assert console.refused("resurrect") == "nothing was saved: python -m launcher save"
     assert console.ok("save", "--force") == "saved 0 clusters\n"
-    assert console.refused("resurrect") == "the saved set is empty: nothing to do"
+    assert console.ok("resurrect") == "nothing to do: the saved set is empty\n"
 
 
 @pytest.mark.parametrize(

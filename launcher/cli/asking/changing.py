@@ -6,16 +6,25 @@ from typing import Any
 from launcher.cli.asking.deadlines import time_to_change
 from launcher.config.marks import new_mark
 from launcher.config.settings import Settings
-from launcher.control.client import call_slowly
-from launcher.errors import LauncherError
+from launcher.control.client import Refused, call_slowly
+from launcher.errors import LauncherError, NothingToDo
 from launcher.state.home import Home
 
 __all__ = ["load", "scale_to"]
 
 
 def scale_to(home: Home, name: str, to: str) -> str:
-    """Have another number of workers and wait until they are ready; what to tell."""
-    result = call_slowly(home, name, "scale", {"to": to}, timeout=time_to_change(home, name))
+    """Have another number of workers and wait until they are ready; what to tell.
+
+    NothingToDo where there are as many, which a primary answers as a refusal.
+    """
+    try:
+        result = call_slowly(home, name, "scale", {"to": to}, timeout=time_to_change(home, name))
+    except Refused as error:
+        refusal, _, what = str(error).partition(": ")
+        if refusal == "nothing to do":
+            raise NothingToDo(what) from None
+        raise
     return f"scaled {name}{_what_is_now(result)}"
 
 

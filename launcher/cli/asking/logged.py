@@ -7,7 +7,7 @@ from operator import attrgetter
 
 from launcher.cli.text import complain
 from launcher.control.client import no_such_cluster
-from launcher.errors import LauncherError
+from launcher.errors import LauncherError, NothingToDo
 from launcher.logs.reading import Line, LogReader
 from launcher.logs.wanted import EVERYTHING, Wanted
 from launcher.state.home import Home, require_name
@@ -104,7 +104,7 @@ def chosen_logs(home: Home, names: Sequence[str]) -> list[str]:
 
 
 def nothing_there() -> LauncherError:
-    return LauncherError("there is no cluster: nothing to do")
+    return NothingToDo("there is no cluster")
 
 
 def why_none(home: Home, names: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ import click
 from launcher.cli.asking.parallel import in_parallel
 from launcher.cli.text import complain
 from launcher.control.client import NotRunning, Refused, no_such_cluster
-from launcher.errors import LauncherError, UsageError
+from launcher.errors import LauncherError, NothingToDo, UsageError
 from launcher.logs.cleaning import printable_lines
 from launcher.state.home import Home, require_name
 
@@ -21,26 +21,37 @@ Act = Callable[[Home, str], str]
 def for_each(names: Sequence[str], act: Act, *, stopped_too: bool = False) -> int:
     """Do it to each of the clusters meant, at once; the exit status. One failing stops no other.
 
-    ``all`` means every running cluster, with ``stopped_too`` every one there is.
+    All names are looked up before anything is done. ``all`` means every running cluster,
+    with ``stopped_too`` every one there is.
     """
     home = Home.open_existing()
     if home is None:
-        chosen = choose(names, None, stopped_too=stopped_too)
-        return report(chosen, [no_such_cluster(name, []) for name in chosen])
+        raise unknown(choose(names, None, stopped_too=stopped_too), [])
     with closing(home):
         chosen = choose(names, home, stopped_too=stopped_too)
+        known = home.names()
+        if not known or not {*chosen} <= {*known}:
+            raise unknown(chosen, known)
         return report(chosen, in_parallel(lambda name: _outcome(home, name, act), chosen))
 
 
 def report(names: Sequence[str], outcomes: Sequence[str | LauncherError]) -> int:
     """Print every outcome; the exit status is the worst."""
     for name, outcome in zip(names, outcomes, strict=True):
-        if isinstance(outcome, LauncherError):
+        if isinstance(outcome, NothingToDo):
+            click.echo(printable_lines(outcome.line))
+        elif isinstance(outcome, LauncherError):
             _tell_error(name if len(names) > 1 else "", outcome)
         else:
             click.echo(printable_lines(outcome))
     errors = [outcome for outcome in outcomes if isinstance(outcome, LauncherError)]
     return max((error.exit_status for error in errors), default=0)
+
+
+def unknown(names: Sequence[str], known: list[str]) -> LauncherError:
+    """The error for the first of several names that no cluster has."""
+    error = no_such_cluster(next(name for name in names if name not in known), known)
+    return LauncherError(f"{error}: nothing was done") if len(names) > 1 else error
 
 
 def _tell_error(name: str, error: LauncherError) -> None:
@@ -70,7 +81,7 @@ def choose(names: Sequence[str], home: Home | None, *, stopped_too: bool) -> lis
     chosen = [name for name in known if stopped_too or _may_run(home, name)]
     if not chosen:
         what = "there is no cluster" if stopped_too else "no cluster is running"
-        raise LauncherError(f"{what}: nothing to do")
+        raise NothingToDo(what)
     return chosen
 
 

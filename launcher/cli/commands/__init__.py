@@ -1,6 +1,6 @@
 """The commands, one module per group of them; each is imported when it is asked for."""
 
-__all__ = ["ALIASES", "COMMANDS", "IMPLICIT_RUN", "MEANT"]
+__all__ = ["ALIASES", "COMMANDS", "IMPLICIT_RUN", "MEANT", "OPTIONS_MEANT"]
 
 COMMANDS = {
     "run": "launcher.cli.commands.run:run",
@@ -29,19 +29,42 @@ COMMANDS = {
 ALIASES = {"ls": "list", "status": "list"}
 
 MEANT = {
-    "del": "delete",
-    "desc": "describe",
+    "dash": "monit",
+    "del": "delete NAME",
+    "desc": "describe NAME",
+    "ecosystem": "start, with a cluster.toml: start --help shows one",
+    "env": "describe NAME",
     "help": "--help",
-    "info": "describe",
+    "info": "describe NAME",
+    "init": "start, with a cluster.toml: start --help shows one",
     "jlist": "list --json",
-    "kill": "stop",
+    "kill": "stop all",
     "l": "list",
     "log": "logs",
+    "pid": "list, or list --json for scripts",
+    "plus": "monit",
+    "prettylist": "list --json",
     "ps": "list",
-    "rm": "delete",
-    "show": "describe",
+    "rm": "delete NAME",
+    "sendSignal": "signal NAME SIGNAL",
+    "show": "describe NAME",
+    "startup": "export systemd NAME",
+    "web": "monit",
 }
-"""What PM2 and others call our commands."""
+"""What PM2 and others call what our commands do: what to type here."""
+
+OPTIONS_MEANT = {
+    "-i": "-w N, or -w auto",
+    "--exp-backoff-restart-delay": "nothing to type: restarts always back off",
+    "--ignore-watch": "--watch-ignore PATTERN",
+    "--instances": "--workers N, or --workers auto",
+    "--kill-timeout": "--graceful-timeout SECONDS",
+    "--listen-timeout": "--boot-timeout SECONDS",
+    "--max-memory-restart": "--max-memory BYTES",
+    "--no-daemon": "run instead of start",
+    "--wait-ready": "--health-path PATH",
+}
+"""The same for options."""
 
 IMPLICIT_RUN = "launcher.implicit_run"
 """Key in ``Context.meta``: the command line began with an option, and ``run`` was meant."""

@@ -29,7 +29,7 @@ from launcher.cli.text import (
 from launcher.config.readers import read_threads
 from launcher.config.settings import OPTIONS, Settings
 from launcher.control.client import no_such_cluster
-from launcher.errors import LauncherError
+from launcher.errors import LauncherError, NothingToDo
 from launcher.logs.cleaning import harmless_json
 from launcher.state.home import Home
 
@@ -58,7 +58,13 @@ def describe(names: tuple[str, ...], as_json: bool) -> int:
     paths of its logs.
     """
     home = Home.open_existing()
-    chosen = choose(names, home, stopped_too=True)
+    try:
+        chosen = choose(names, home, stopped_too=True)
+    except NothingToDo:
+        if not as_json:
+            raise
+        click.echo("[]")
+        return 0
     if home is None:
         raise no_such_cluster(chosen[0], [])
     with closing(home):

@@ -8,7 +8,7 @@ from launcher.cli.asking.selection import for_each
 from launcher.cli.options import names_or_all, version
 from launcher.config.readers import MAX_SECONDS
 from launcher.control.client import NotRunning, ask, no_such_cluster
-from launcher.errors import LauncherError
+from launcher.errors import LauncherError, NothingToDo
 from launcher.state.home import Home
 
 __all__ = ["delete", "stop"]
@@ -27,7 +27,7 @@ def stop(names: tuple[str, ...]) -> int:
     """Stop clusters: take no more connections, finish the requests, end.
 
     Returns when they are gone. They stay in the list, to be started again by
-    name. With several names, each is tried.
+    name. One that is stopped already is no error.
     """
     return for_each(names, _stop_one)
 
@@ -52,7 +52,7 @@ def _stop_one(home: Home, name: str) -> str:
                 who = f"cluster {name!r} (pid {conversation.process.pid})"
                 raise LauncherError(f"{who} has not ended within {deadline:g} s")
     except NotRunning as error:
-        raise LauncherError(f"{error}: nothing to do") from None
+        raise NothingToDo(str(error)) from None
     return f"stopped {name}"
 
 

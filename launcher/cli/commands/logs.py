@@ -8,8 +8,8 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -22,7 +22,7 @@ from launcher.cli.colours import of_source
 from launcher.cli.options import cluster_names, version
 from launcher.config.readers import MAX_WORKERS
 from launcher.control.client import call, no_such_cluster
-from launcher.errors import LauncherError, UsageError
+from launcher.errors import LauncherError, NothingToDo, UsageError
 from launcher.logs.cleaning import harmless_json, printable
 from launcher.logs.folder import file_name, require_files
 from launcher.logs.rotation import empty
@@ -94,16 +94,16 @@ def logs(
     wanted = _wanted(**asked)
     if count is None:
         count = MOST if asked["since"] else LAST
-    with _home(names) as home:
-        watched = Watched(home, names, wanted)
-        show = _show_json if as_json else Table(timestamps).show
-        show(watched.last(count, unfinished=not follow))
-        try:
-            while follow:
-                time.sleep(LOOK_EVERY)
-                show(watched.more())
-        except KeyboardInterrupt:
-            pass
+    show = _show_json if as_json else Table(timestamps).show
+    try:
+        with _home(names) as home:
+            watched = Watched(home, names, wanted)
+            show(watched.last(count, unfinished=not follow))
+            if follow:
+                _follow(watched, show)
+    except NothingToDo:
+        if not as_json:  # a line that is none has no place among objects
+            raise
     return 0
 
 
@@ -130,6 +130,14 @@ def reopen(names: tuple[str, ...]) -> int:
     sending SIGUSR1 to the primary. Not needed for the rotation built in.
     """
     return for_each(names or ("all",), _reopen)
+
+
+def _follow(watched: Watched, show: Callable[[Sequence[Entry]], None]) -> None:
+    """Show what comes, until Ctrl-C."""
+    with suppress(KeyboardInterrupt):
+        while True:
+            time.sleep(LOOK_EVERY)
+            show(watched.more())
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ import click
 
 from launcher.cli.options import version
 from launcher.cli.text import complain
-from launcher.errors import LauncherError
+from launcher.errors import LauncherError, NothingToDo
 from launcher.state.home import Home
 
 if TYPE_CHECKING:
@@ -57,10 +57,10 @@ def resurrect() -> int:
         for problem in saved.problems:
             complain(problem)
         if not saved.clusters:
-            raise LauncherError("the saved set is empty: nothing to do")
+            raise NothingToDo("the saved set is empty")
         missing = [settings for settings in saved.clusters if not _runs(home, settings.name)]
         if not missing:
-            raise LauncherError("all clusters of the saved set run already: nothing to do")
+            raise NothingToDo("all clusters of the saved set run already")
         return start_all(home, missing, variables=saved.variables)
 
 

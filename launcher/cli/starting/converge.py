@@ -8,7 +8,7 @@ from launcher.cli.asking.deadlines import time_to_start
 from launcher.config.marks import mark_of
 from launcher.config.settings import FIXED_AT_START, Settings
 from launcher.control.client import ANSWER_WITHIN, call
-from launcher.errors import LauncherError
+from launcher.errors import LauncherError, NothingToDo
 from launcher.state.home import Home
 
 __all__ = ["converge"]
@@ -20,8 +20,8 @@ NOT_RELOADED = frozenset({"workers", "wanted", "sizing", "log_to_files", "source
 def converge(home: Home, wanted: Settings) -> str:
     """Reload it if its settings or variables differ, scale it if its number of workers does.
 
-    What to tell. LauncherError if that fails, or takes a start, or if what runs by
-    that name is another project's; then nothing is changed.
+    What to tell. NothingToDo if it runs like that. LauncherError if that fails, or takes
+    a start, or if what runs by that name is another project's; then nothing is changed.
     """
     name = wanted.name
     running = call(home, name, "describe", timeout=ANSWER_WITHIN)
@@ -42,7 +42,9 @@ def converge(home: Home, wanted: Settings) -> str:
         args = {"to": str(wanted.wanted), "why": wanted.sizing}
         call(home, name, "scale", args, timeout=time_to_start(now))
         told.append(f"scaled {name}: {now.wanted} to {wanted.wanted} workers")
-    return "\n".join(told) or f"{name} runs already, unchanged"
+    if not told:
+        raise NothingToDo(f"{name} runs already, unchanged")
+    return "\n".join(told)
 
 
 def _named(wanted: Settings) -> str:
