@@ -50,7 +50,8 @@ class Traffic:
             reactor,
             self._connections,
             self._farewell,
-            POLICIES.get(settings.policy, POLICIES["round-robin"]),
+            # Not asked with "kernel": no connection comes here then.
+            POLICIES["round-robin" if self._in_kernel else settings.policy],
             settings.queue_timeout,
             settings.queue_size,
         )
