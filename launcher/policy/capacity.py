@@ -18,7 +18,7 @@ _WORKER = 64
 """Descriptors of a worker's own, and some for its app."""
 
 _LEAVING = 8
-"""One in so many connections may be kept for its last words only."""
+"""One descriptor in so many is for connections whose last response is yet to be read."""
 
 
 def capacity(descriptors: int, workers: int, listeners: int) -> int:
@@ -33,7 +33,7 @@ def capacity(descriptors: int, workers: int, listeners: int) -> int:
 
 
 def leaving(descriptors: int, workers: int, listeners: int) -> int:
-    """How many connections may be kept for their last words besides."""
+    """How many connections more may be kept until their last response is read."""
     return max(1, min(1024, (descriptors - _taken(workers, listeners)) // _LEAVING))
 
 
@@ -52,7 +52,7 @@ def wanted_room(free: int, limit: int) -> int:
 
 
 def has_room(free: int, limit: int) -> bool:
-    """Whether it is no longer worth telling that there was none."""
+    """Whether a quarter is free again, so that the shortage is over."""
     return free > limit // 4
 
 

@@ -37,7 +37,7 @@ class CodeChanges:
 
     def __init__(self) -> None:
         self._during: dict[int, set[str]] | None = None
-        """By the generation whose pool has seen it. None while no app is being loaded."""
+        """By generation: the files that its pool has seen change. None: no app is being loaded."""
         self._loads = 0
         self._in_a_row: dict[str, int] = {}
         """By file: the loads up to the last one during which it changed."""

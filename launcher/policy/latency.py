@@ -24,7 +24,7 @@ def percentile(counts: Sequence[int], bounds: Sequence[int], share: float) -> fl
 
 
 def _within(bounds: Sequence[int], bucket: int, part: float) -> float:
-    """The first and the last bucket have one bound only, which has to do."""
+    """Where in a bucket. The first and the last have one bound only: that is the answer there."""
     low = bounds[max(0, bucket - 1)]
     high = bounds[min(bucket, len(bounds) - 1)]
     return float(low * (high / low) ** part)

@@ -37,7 +37,7 @@ WORKER_TRANSITIONS: dict[WorkerState, frozenset[WorkerState]] = {
 
 
 class IllegalTransition(Exception):
-    """A defect of ours: a state was to follow that cannot."""
+    """A defect of the launcher: the one state cannot follow the other."""
 
 
 def advance(state: WorkerState, to: WorkerState) -> WorkerState:

@@ -30,7 +30,7 @@ class Action(Enum):
     """What to do with a connection."""
 
     DEAL = auto()
-    """It is at a request boundary: another worker goes on."""
+    """The connection is at a request boundary: another worker goes on with it."""
     RERUN = auto()
     """A safe request was running and nothing is sent: another worker runs it again."""
     ANSWER = auto()
@@ -38,7 +38,7 @@ class Action(Enum):
     FINISH = auto()
     """The last response is complete: close in an orderly way."""
     CUT = auto()
-    """A part of a response is out: close so that the client can tell."""
+    """A part of a response is out: close so that the client can tell that the rest is missing."""
 
 
 @dataclass(frozen=True, slots=True)

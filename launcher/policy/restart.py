@@ -40,7 +40,7 @@ class RestartPolicy:
 
     @property
     def exhausted(self) -> bool:
-        """Whether it is time to give up."""
+        """Whether so many starts in a row have failed that there are no more."""
         return self.attempts >= self.limit
 
     def started(self, now: float) -> None:

@@ -111,14 +111,14 @@ def _serve(settings: Settings, folder: ClusterFolder, on_ready: Ready | None, ma
 
 
 def _tell_what_only_export_heeds(settings: Settings) -> None:
-    """Nobody is to rely on what is not done here yet."""
+    """Warn of settings that only ``export`` heeds: users could rely on them."""
     for flag, value in (("--status-bind", settings.status_bind), ("--drain", settings.drain)):
         if value:
             log.log(f"{flag} is for export only: this version does not heed it itself")
 
 
 def _leave(folder: ClusterFolder, primary: Primary) -> None:
-    """Leave the entry as it has to be: kept as it is, as it was before this start, or forgotten."""
+    """Keep the cluster's entry, restore the entry of before this start, or remove it."""
     ending = primary.ending
     failed_to_start = ending.failure and primary.first_start.waited_for
     if folder.before and (failed_to_start or not ending.keep_entry):
@@ -129,7 +129,7 @@ def _leave(folder: ClusterFolder, primary: Primary) -> None:
 
 
 def _tolerant() -> Callable[[Exception], None]:
-    """Writes down a defect of ours and lets the cluster go on, until there are too many.
+    """Logs a defect of the launcher and lets the cluster go on, until there are too many.
 
     One event is lost then, and `Primary.step` gets over that.
     """

@@ -98,13 +98,13 @@ class Traffic:
         return len(self._farewell) + len(self._inquest) + len(self._trial) > 0
 
     def size_for(self, workers: int) -> None:
-        """There are to be so many workers. Raises LauncherError if they cannot be had."""
+        """Make room for so many workers. Raises LauncherError if the descriptors do not suffice."""
         sizes = self._descriptors, workers, len(self._listeners)
         require_descriptors(*sizes)
         self._connections.limit = capacity(*sizes)
 
     def start(self) -> None:
-        """Accept connections, unless the workers are to."""
+        """Accept connections; with policy ``kernel`` the workers do."""
         if not self._in_kernel:
             self._acceptor.start()
 
@@ -170,7 +170,7 @@ class Traffic:
                 self._rescuer.cut(serial)
 
     def _answer(self, response: bytes, connection: Connection) -> None:
-        """Give a request its last word, unless its client has left."""
+        """Answer a request and close its connection, unless the client has left."""
         fd = self._connections.release(connection)
         if fd is not None:
             self._farewell.answer(fd, response)

@@ -26,10 +26,10 @@ class AutoReload:
         self._brake = Brake()
         self._due: Timer | None = None
         self._asked: Generation | None = None
-        """Whose pool is to say what has changed up to the end of a load."""
+        """The generation whose pool was asked what has changed up to the end of the load."""
 
     def load_begins(self) -> None:
-        """A generation is being launched: it will have what has changed so far."""
+        """A generation is being launched: it will load the files as they are now."""
         self._changes.load_begins()
         self._asked = None
         if self._due:

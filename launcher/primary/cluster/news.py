@@ -64,7 +64,7 @@ class News:
     # Pools
 
     def pool_configured(self, configured: Configured) -> None:
-        """At first start: which users may connect to unix sockets is known now."""
+        """gunicorn's configuration is known: at first start, open unix sockets to their users."""
         parts = self._parts
         try:
             for listener in parts.listeners if not parts.first_start.over else ():
@@ -74,13 +74,13 @@ class News:
             parts.ending.fail(LauncherError(line))
 
     def pool_loaded(self, generation: Generation) -> None:
-        """Workers can be forked."""
+        """The app is loaded, so workers can be forked."""
         if generation.deadline:
             generation.deadline.cancel()
         self._step()
 
     def app_failed(self, generation: Generation, reason: str, detail: str) -> None:
-        """At first start that is the end; in a reload the running generation never notices."""
+        """An app that does not load ends a first start; a reload is undone."""
         rollouts = self._parts.rollouts
         if self._parts.ending.begun:
             return  # another worker has met the same
@@ -94,7 +94,7 @@ class News:
         self._step()
 
     def pool_exited(self, generation: Generation, status: int) -> None:
-        """Its workers live on until those of a new pool have replaced them."""
+        """The workers of a dead pool live on until those of a new pool have replaced them."""
         parts = self._parts
         parts.succession.died(generation.pid)
         in_use = generation in (parts.staffing.current, parts.staffing.next)
@@ -105,25 +105,25 @@ class News:
         self._step()
 
     def code_changed(self, generation: Generation, changed: Changed) -> None:
-        """There may be a reason to load the app anew (``--watch``)."""
+        """Changed files may be a reason to load the app anew (``--watch``)."""
         self._parts.auto_reload.heard(generation, changed, self._parts.staffing.current)
 
     def died_without_pool(self, pid: int, worker_id: int) -> None:
-        """The pool in charge is told in the place of the worker's own."""
+        """Tell the current pool of the worker's end, since its own pool is dead."""
         self._parts.succession.died(pid, worker_id)
         self._step()
 
     # Workers that come
 
     def spawn_failed(self, worker: WorkerHandle, reason: str) -> None:
-        """There was no process to be had; `worker_gone` has dealt with the rest."""
+        """Note why a worker was not forked; `worker_gone` has counted its end."""
         line = f"{worker} could not be forked: {reason}"
         self._parts.record.trouble = Trouble(line)
         log(line)
         self._step()
 
     def worker_loaded(self, worker: WorkerHandle) -> None:
-        """Ready, or to be asked first whether it is well."""
+        """The worker is ready; with ``health_path`` only after it has answered a request there."""
         if worker.state is not WorkerState.LAUNCHING:
             return
         parts = self._parts
@@ -137,7 +137,7 @@ class News:
             parts.reactor.call_later(_RETRY, partial(self.worker_loaded, worker))
 
     def worker_unfit(self, worker: WorkerHandle, what: str) -> None:
-        """It is ended; the new generation of a reload with it."""
+        """End the worker; in a reload end the whole new generation."""
         trouble = Trouble(f"{worker} {what}")
         log(trouble.reason)
         generation = self._parts.roster.generation_of(worker)
@@ -152,14 +152,14 @@ class News:
     # Workers that go
 
     def worker_spent(self, worker: WorkerHandle) -> None:
-        """Its replacement is to be ready before it leaves."""
+        """Have a worker that has served enough replaced; until then it stays."""
         self._parts.recycling.spent(worker)
         if self._parts.ending.begun:
             worker.resume()
         self._step()
 
     def worker_retires(self, worker: WorkerHandle, reason: str, cause: str) -> None:
-        """It leaves by itself; its slot is free for the next."""
+        """A worker leaves by itself: its slot is free for the next one at once."""
         log(f"{worker} leaves: {reason}")
         why = cause or EXTERNAL
         worker.leave(why, counted=bool(cause))
@@ -167,7 +167,7 @@ class News:
         self._step()
 
     def worker_gone(self, worker: WorkerHandle) -> None:
-        """Save its connections and have it replaced."""
+        """Save the connections of a dead worker, and have the worker replaced."""
         parts = self._parts
         parts.record.gone(worker)
         if not (worker.leaving or parts.ending.begun or parts.rollouts.is_on_trial(worker)):
@@ -176,7 +176,7 @@ class News:
         self._step()
 
     def worker_exited(self, worker: WorkerHandle, status: int) -> None:
-        """Say how, when it was not asked to leave."""
+        """Tell how a worker ended, if it was not asked to leave."""
         parts = self._parts
         parts.traffic.exited(worker, status)
         parts.record.exited(worker, status)
@@ -193,7 +193,7 @@ class News:
         self._step()
 
     def worker_said(self, worker: WorkerHandle, message: ConnectionMessage) -> None:
-        """Something about connections it has."""
+        """Pass on what a worker says about its connections."""
         self._parts.traffic.heard(worker, message)
 
     def _health_known(self, worker: WorkerHandle, problem: str | None) -> None:

@@ -44,7 +44,7 @@ class Recycling:
                 return
 
     def able(self, online: Sequence[WorkerHandle]) -> list[WorkerHandle]:
-        """Those that are dealt to. If there are none for too long, the spent ones go on."""
+        """The workers that are dealt to. If all are spent for longer than `_HOLD`, all go on."""
         able = [worker for worker in online if not worker.paused]
         if self._held and (able or not online):
             self._held.cancel()

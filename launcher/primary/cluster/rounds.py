@@ -28,7 +28,7 @@ _DUMP_TIME = 0.5
 
 
 class Rounds:
-    """The rounds. Ends what is frozen, has replaced what is due."""
+    """The rounds. Ends workers that are frozen, has those replaced that have served enough."""
 
     def __init__(self, primary: Primary) -> None:
         self._primary = primary
@@ -116,8 +116,11 @@ def _cpu_by_request(worker: WorkerHandle, running: list[Note]) -> dict[int, floa
 
 
 def _memory(worker: WorkerHandle, limit: int) -> int:
-    """Bytes that are the worker's own, as far as it matters: what it shares with
-    its siblings counts in parts, but finding out costs the kernel a walk."""
+    """The worker's memory in bytes, 0 without a ``limit``.
+
+    Above the limit it is the proportional set size: pages that workers share count in parts.
+    To find that out the kernel walks all pages, so below the limit the resident set will do.
+    """
     if not limit or worker.pid is None:
         return 0
     rss = usage(worker.pid).rss

@@ -12,17 +12,18 @@ from launcher.ipc.messages import Alone, Buried, Scaled
 from launcher.primary.processes.generation import Generation
 
 _MOST_DEAD = 10_000
-"""Of processes whose end is yet to be told; while no pool can be loaded they add up."""
+"""Ends of processes that are remembered until they can be told: while no pool can be loaded they
+add up."""
 
 
 class Succession:
-    """The dead of earlier pools, and what the pool in charge knows."""
+    """Tells the current pool of the end of earlier pools and of their workers."""
 
     def __init__(self) -> None:
         self._dead: deque[Buried] = deque(maxlen=_MOST_DEAD)
 
     def died(self, pid: int, worker_id: int = 0) -> None:
-        """A process has ended of which no pool can tell: a pool, or a worker without one."""
+        """A pool has ended, or (``worker_id``) a worker whose own pool is dead."""
         self._dead.append(Buried(pid, worker_id))
 
     def tell(self, heir: Generation, alone: bool, wanted: int) -> None:

@@ -50,7 +50,8 @@ class Acceptor:
         dispatcher: Dispatcher,
         make_room: Callable[[bool], None],
     ) -> None:
-        """``make_room`` is called when connections were accepted, or (True) could not be."""
+        """``make_room(none_left)`` is called after each batch with False, and with True when a
+        connection could not be accepted."""
         self._reactor = reactor
         self._listeners = {
             entry.sock.fileno(): (entry.sock, index, entry.sock.family != socket.AF_UNIX)

@@ -26,7 +26,7 @@ class Farewell:
     """The connections that are being closed in an orderly way."""
 
     def __init__(self, reactor: Reactor, most: int) -> None:
-        """``most``: so many at once."""
+        """``most``: for more connections than that at once, the oldest are closed early."""
         self._reactor = reactor
         self._most = most
         self._linger = _LINGER
@@ -61,7 +61,7 @@ class Farewell:
         os.close(fd)
 
     def hurry(self) -> None:
-        """The cluster stops: from now on no client is waited for as long as usual."""
+        """The cluster stops: wait for each client for a quarter of a second only, from now on."""
         self._linger = _LAST_LINGER
         latest = self._reactor.clock() + _LAST_LINGER
         for fd, (sock, deadline) in self._leaving.items():

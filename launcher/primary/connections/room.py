@@ -19,17 +19,18 @@ from launcher.primary.processes.worker_handle import WorkerHandle
 from launcher.primary.reactor import Reactor, Timer
 
 _PAUSE = 0.1
-"""Seconds for workers to close what they are asked to, before they are asked again."""
+"""Seconds that workers get to close connections before they are asked for more."""
 
 _LOOK = 1.0
 """Seconds between looks whether there is enough room again."""
 
 _SOME = 32
-"""Connections to close where the limit was met sooner than was to be expected."""
+"""Connections to close when accept(2) fails though the table is not full: the descriptors are used
+up by something else."""
 
 
 def require_descriptors(descriptors: int, workers: int, listeners: int) -> None:
-    """LauncherError if too few connections would be possible to call it a server."""
+    """Raises LauncherError when these descriptors leave room for too few connections."""
     if capacity(descriptors, workers, listeners) < LEAST:
         least = least_descriptors(workers, listeners)
         raise LauncherError(
@@ -50,7 +51,7 @@ class Room:
         self._next_look: Timer | None = None
 
     def make(self, none_left: bool) -> None:
-        """See to it that there is room for more; ``none_left``: there is none at all."""
+        """Have idle connections closed if few more fit; ``none_left``: none more could be had."""
         limit, count = self._connections.limit, len(self._connections)
         wanted = wanted_room(limit - count, limit)
         if none_left:

@@ -1,1 +1,1 @@
-"""Answers the control socket, and sees that commands find it."""
+"""Answers the control socket, and keeps the folder there by which commands find it."""

@@ -40,7 +40,7 @@ class Answer:
 
 
 Verb = Callable[[Mapping[str, Any], Answer], None]
-"""Raises LauncherError instead of answering when it is refused at once."""
+"""Carries out a verb. Raises LauncherError, instead of answering, to refuse it at once."""
 
 MOST_CLIENTS = 64
 _PAUSE = 0.1
@@ -56,9 +56,9 @@ class _Client:
         self.to_send = b""
         self.asked = False
         self.stays = False
-        """Whether it waits for our end, not only for the reply."""
+        """Whether the client waits for the end of the cluster, not only for the reply."""
         self.patience: Timer | None = None
-        """Ends the conversation if it takes too long."""
+        """Hangs up when the client takes too long."""
 
 
 class ControlServer:
@@ -115,7 +115,7 @@ class ControlServer:
         self._wait_for(fd, client)
 
     def _wait_for(self, fd: int, client: _Client) -> None:
-        """Give it a while, to send its request or to read the reply."""
+        """Give the client `_PATIENCE` to send its request, or to read the reply."""
         client.patience = self._reactor.call_later(_PATIENCE, lambda: self._hang_up(fd))
 
     def _on_event(self, fd: int, events: int) -> None:

@@ -98,7 +98,7 @@ class Verbs:
         answer.done({})
 
     def _terms(self, args: _Args) -> Terms:
-        """Those there are, with what is to be different."""
+        """The terms in force, changed as the client asks. Raises LauncherError."""
         terms = self._primary.terms
         if "settings" in args:
             if odd := Settings.unknown_in(args["settings"]):
@@ -111,7 +111,7 @@ class Verbs:
         return dataclasses.replace(terms, mark=args.get("mark", terms.mark))
 
     def _keep(self) -> None:
-        """Have the cluster started like this the next time too."""
+        """Write the settings down, so that the next start has them too."""
         self._folder.write_app_json(self._primary.settings.to_json())
 
 
@@ -135,7 +135,10 @@ class _Then(Answer):
 
 
 def _allowed(now: Settings, wanted: Settings) -> Settings:
-    """The settings that a reload may bring; how many workers there are is not its business."""
+    """The settings that a reload brings, with the number of workers that there is now.
+
+    Raises LauncherError when they change what cannot change while the cluster runs.
+    """
     fixed = [name for name in FIXED_AT_START if getattr(now, name) != getattr(wanted, name)]
     if fixed:
         raise LauncherError(f"a reload cannot change {', '.join(sorted(fixed))}")

@@ -71,7 +71,7 @@ class Latencies:
 
 
 def activity(primary: Primary, meter: Meter, latencies: Latencies) -> dict[str, Any]:
-    """What `report` tells, rates, times in seconds, and the running requests."""
+    """The answer to ``activity``: that of `report`, rates, times in seconds, running requests."""
     rate, rates = meter.per_second()
     times = latencies.by_worker()
     return {

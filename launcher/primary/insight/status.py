@@ -44,7 +44,7 @@ def report(primary: Primary) -> dict[str, Any]:
 
 
 def description(primary: Primary, meter: Meter) -> dict[str, Any]:
-    """Everything there is to tell: what `report` tells, and what that has no place for."""
+    """The answer to ``describe``: that of `report`, settings, rates and last exits."""
     rate, worker_rates = meter.per_second()
     terms = primary.terms
     return {
