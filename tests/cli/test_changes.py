@@ -35,10 +35,11 @@ def test_slots_stay_and_ids_are_always_new(console: Console) -> None:
     assert slots(console) == {0: 7, 1: 8, 2: 9, 3: 10}
 
 
-@pytest.mark.parametrize("to", ["0", "-9", "abc", "513", "--4", "1.5", ""])
-def test_what_is_no_number_of_workers(console: Console, to: str) -> None:
+def test_what_is_no_number_of_workers(console: Console, subtests: pytest.Subtests) -> None:
     console.ok("start", "web:app", "-w", "1", *PORT)
-    console.refused("scale", "web", to, status=2)
+    for to in ["0", "-9", "abc", "513", "--4", "1.5", ""]:
+        with subtests.test(repr(to)):
+            console.refused("scale", "web", to, status=2)
     assert slots(console) == {0: 1}
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.tools import Console, ask
 from tests.cluster.tools import free_port
+from tests.faults.tools import frozen
 from tests.support import eventually
 
 PRINTS = """
@@ -68,8 +69,9 @@ def test_a_name_that_another_cluster_has_taken_meanwhile_stays_with_that(
     console.ok("start", "web:app", "-w", "1", "--port", "0")
     first, address = console.primary("web"), console.list()["web"]["bind"][0]
     assert first
-    shutil.rmtree(console.home)
-    console.ok("start", "web:app", "-w", "1", "--port", str(free_port()))
+    with frozen(first):  # so that it does not come back in between
+        shutil.rmtree(console.home)
+        console.ok("start", "web:app", "-w", "1", "--port", str(free_port()))
     second = console.primary("web")
     assert second != first
     log = Path(f"/proc/{first}/fd/2")

@@ -7,9 +7,6 @@ import json
 import os
 import signal
 
-import pytest
-
-from launcher.config.settings import Settings
 from tests.cli.tools import Console
 from tests.support import alive, eventually
 
@@ -110,24 +107,14 @@ def test_an_empty_set_is_saved_only_when_asked_for(console: Console) -> None:
     assert console.ok("resurrect") == "nothing to do: the saved set is empty\n"
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        *(b"", b"{", b"\0" * 500, b"[]", b'{"version": 9}', b'{"version": 1, "clusters": {}}'),
-        *(b'{"version": 1, "clusters": [{}]}', b'{"version": 1, "clusters": [1]}'),
-        json.dumps(
-            {"version": 1, "clusters": [Settings().to_json() | {"bind": ["junk"]}]}
-        ).encode(),
-    ],
-)
-def test_a_damaged_file_is_told_and_the_one_before_is_used(console: Console, damage: bytes) -> None:
+def test_a_damaged_file_is_told_and_the_one_before_is_used(console: Console) -> None:
     console.ok("start", "web:app", "-w", "1", *PORT)
     console.ok("save")
     console.ok("scale", "web", "2")
     console.ok("save")
     console.ok("delete", "web")
     path = console.home / ".saved.json"
-    path.write_bytes(damage)
+    path.write_bytes(b"\0" * 500)  # other kinds of damage: tests/state/test_saved.py
     done = console("resurrect")
     assert done.returncode == 0
     assert done.stderr == f"launcher: {path} is damaged: took the set saved before it\n"

@@ -146,8 +146,17 @@ FREEZE_A_WORKER = "freeze a worker"
 RUN_A_REQUEST = "run a request"
 
 
-@pytest.mark.parametrize("policy", ["round-robin", "kernel"])
-@pytest.mark.parametrize("meanwhile", [None, RUN_A_REQUEST, FREEZE_A_WORKER])
+@pytest.mark.parametrize(
+    ("meanwhile", "policy"),
+    [
+        (None, "round-robin"),
+        (RUN_A_REQUEST, "kernel"),
+        (FREEZE_A_WORKER, "round-robin"),
+        pytest.param(None, "kernel", marks=pytest.mark.long),
+        pytest.param(RUN_A_REQUEST, "round-robin", marks=pytest.mark.long),
+        pytest.param(FREEZE_A_WORKER, "kernel", marks=pytest.mark.long),
+    ],
+)
 def test_nothing_is_left_of_a_killed_primary_and_the_same_command_works_at_once(
     start_cluster: StartCluster, meanwhile: str | None, policy: str
 ) -> None:

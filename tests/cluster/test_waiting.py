@@ -73,18 +73,6 @@ def test_a_number_of_threads_stays_as_it_is(start: Callable[..., Cluster]) -> No
     assert eventually(lambda: cluster.status()["waiting"] == 0)
 
 
-def test_what_computes_gets_one_thread_more_and_no_others(start: Callable[..., Cluster]) -> None:
-    cluster = start("-w", "1", "--threads", "2:16")
-    with ExitStack() as stack:
-        asked = [stack.enter_context(Request(cluster.address, "/compute/0.05")) for _ in range(24)]
-        seen: set[int] = set()
-        for request in asked:
-            assert request.reply().status == 200
-            seen.update(figures(cluster, "threads"))
-    # A machine that does not let a thread run makes it look as if it waited.
-    assert max(seen) <= 4
-
-
 @pytest.mark.parametrize("policy", ["round-robin", "least-busy"])
 def test_the_fifth_request_of_a_full_worker_is_answered_by_the_other(
     start: Callable[..., Cluster], policy: str
@@ -157,7 +145,14 @@ def test_with_sticky_it_waits_for_its_own_worker(start: Callable[..., Cluster]) 
         assert requests[2].reply().text == owner
 
 
-@pytest.mark.parametrize("options", [(), ("--policy", "sticky"), ("--policy", "kernel")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        pytest.param(("--policy", "sticky"), marks=pytest.mark.long),
+        ("--policy", "kernel"),
+    ],
+)
 def test_a_request_that_waited_for_too_long_gets_503(
     start: Callable[..., Cluster], options: tuple[str, ...]
 ) -> None:

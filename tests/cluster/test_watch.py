@@ -131,7 +131,7 @@ def app(environ, start_response):
 """
 
 
-@pytest.mark.parametrize("how", ["--preload", "--no-preload"])
+@pytest.mark.parametrize("how", ["--preload", pytest.param("--no-preload", marks=pytest.mark.long)])
 def test_what_an_app_writes_itself_is_no_reason(
     start_cluster: StartCluster, tmp_path: Path, how: str
 ) -> None:

@@ -301,6 +301,7 @@ def day(offset: int) -> str:
     return time.strftime("%d %b %Y", time.gmtime(time.time() + offset))
 
 
+@pytest.mark.long
 def test_a_clock_that_jumps_a_day_changes_nothing(
     start_cluster: StartCluster, tmp_path: Path
 ) -> None:

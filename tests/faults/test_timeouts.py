@@ -85,30 +85,6 @@ def assert_replaced_one(cluster: Cluster, before: set[int]) -> None:
     assert restarts == {"crash": 0, "timeout": 1, "memory": 0, "recycle": 0, "reload": 0}
 
 
-@pytest.mark.parametrize(
-    ("how", "path"),
-    [
-        ("regex", QUICK),
-        pytest.param("regex", BUSY, marks=pytest.mark.long),
-        pytest.param("sum", QUICK, marks=pytest.mark.long),
-        ("sum", BUSY),
-    ],
-)
-def test_a_c_call_that_holds_the_interpreter_gets_504_alone(
-    cluster: Cluster, how: str, path: str
-) -> None:
-    before = {*pids(cluster).values()}
-    with Load(cluster.address, keep_alive=12, one_shot=4, path=path) as load:
-        progress(load)
-        reply = get(cluster.address, f"/hang/{how}")
-        progress(load)
-        books = load.stop()
-    assert reply.status == 504
-    assert_nothing_lost(books)
-    assert_replaced_one(cluster, before)
-    assert stacks(cluster, f"hang_{how}") == 1
-
-
 def test_several_that_hang_at_once_each_get_504(cluster: Cluster) -> None:
     with ExitStack() as stack:
         wires = [stack.enter_context(Wire(cluster.address)) for _ in range(6)]
@@ -171,6 +147,7 @@ def test_a_frozen_worker_is_replaced_and_its_connections_are_answered(
     assert posts_run(counts) == {}
 
 
+@pytest.mark.long
 def test_a_primary_that_stood_still_kills_nobody(cluster: Cluster) -> None:
     before = pids(cluster)
     address = cluster.address
@@ -187,6 +164,7 @@ def test_a_primary_that_stood_still_kills_nobody(cluster: Cluster) -> None:
     assert_nothing_lost(books)
 
 
+@pytest.mark.long
 def test_a_machine_that_stood_still_kills_nobody(cluster: Cluster) -> None:
     before = pids(cluster)
     with ExitStack() as stack:

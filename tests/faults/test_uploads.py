@@ -161,7 +161,7 @@ def opened(pid: int) -> list[str]:
     return [path for path in settled_descriptors(pid).values() if not path.startswith("/proc/")]
 
 
-@pytest.mark.parametrize("coding", ["length", "chunked"])
+@pytest.mark.parametrize("coding", ["length", pytest.param("chunked", marks=pytest.mark.long)])
 def test_stalled_uploads_cost_little_and_leave(
     start_cluster: StartCluster, tmp_path: Path, coding: str
 ) -> None:

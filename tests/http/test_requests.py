@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -278,26 +279,33 @@ def test_unix_sockets_too(start_cluster: StartCluster, tmp_path: Path) -> None:
 # Deadlines
 
 
-@pytest.mark.parametrize(
-    "part",
-    [
-        b"G",
-        b"\r\n",
-        head("GET", "/")[:-2],
-        head("POST", "/upload", "Content-Length: 10") + b"x",
-        head("POST", "/upload", "Content-Length: 1000000") + b"x" * 5000,
-        head("POST", "/upload", "Transfer-Encoding: chunked") + b"a\r\n01234",
-    ],
-)
-def test_a_request_that_is_never_completed_gets_408(impatient: Cluster, part: bytes) -> None:
-    with Wire(impatient.address) as wire:
+UNFINISHED = [
+    b"G",
+    b"\r\n",
+    head("GET", "/")[:-2],
+    head("POST", "/upload", "Content-Length: 10") + b"x",
+    head("POST", "/upload", "Content-Length: 1000000") + b"x" * 5000,
+    head("POST", "/upload", "Transfer-Encoding: chunked") + b"a\r\n01234",
+]
+
+
+def test_a_request_that_is_never_completed_gets_408(
+    impatient: Cluster, subtests: pytest.Subtests
+) -> None:
+    """All of them wait at the same time."""
+    with ExitStack() as stack:
+        wires = [stack.enter_context(Wire(impatient.address)) for _ in UNFINISHED]
         began = time.monotonic()
-        response = wire.send(part).response()
-        assert 0.9 < time.monotonic() - began < 5
-        assert response.status == 408
-        assert response.closes
-        assert "date" in response.fields
-        assert wire.is_closed()
+        for wire, part in zip(wires, UNFINISHED, strict=True):
+            wire.send(part)
+        for wire, part in zip(wires, UNFINISHED, strict=True):
+            with subtests.test(repr(part[:80])):
+                response = wire.response()
+                assert 0.9 < time.monotonic() - began < 5
+                assert response.status == 408
+                assert response.closes
+                assert "date" in response.fields
+                assert wire.is_closed()
 
 
 def test_one_byte_now_and_then_does_not_stretch_the_deadline(impatient: Cluster) -> None:

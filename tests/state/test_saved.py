@@ -45,10 +45,15 @@ def test_nothing_was_saved(home: Home) -> None:
     [
         "",
         "{",
+        "\0" * 500,
         "[]",
+        '{"version": 9}',
         '{"version": 2, "clusters": []}',
+        '{"version": 1, "clusters": {}}',
+        '{"version": 1, "clusters": [{}]}',
         '{"version": 1, "clusters": [1]}',
         '{"version": 1, "clusters": [{"app": "x"}]}',
+        json.dumps({"version": 1, "clusters": [WEB.to_json() | {"bind": ["junk"]}]}),
     ],
 )
 def test_a_damaged_one_is_told_and_the_one_before_is_taken(

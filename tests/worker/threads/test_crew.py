@@ -20,6 +20,7 @@ from launcher.ipc.records import encode
 from launcher.ipc.scoreboard import Scoreboard, create
 from launcher.worker.threads.crew import Crew
 from tests.support import eventually
+from tests.worker.threads.tools import stop_watching
 
 DEADLINE = 10.0
 REQUEST = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
@@ -83,6 +84,7 @@ class Company:
 
     def close(self) -> None:
         """Close what is kept."""
+        stop_watching(self.crew._lead)
         for sock in self._kept:
             sock.close()
 

@@ -13,6 +13,7 @@ from launcher.worker.serving.seat import Seat, Term
 from launcher.worker.threads.leadership import Leadership
 from launcher.worker.threads.watcher import Watcher
 from tests.support import eventually
+from tests.worker.threads.tools import stop_watching
 
 DEADLINE = 10.0
 
@@ -46,6 +47,8 @@ class Troupe:
         self.seats: list[Seat] = []
         self.held_up: list[Seat] = []
         self.opened = threading.Event()
+        self.let_go = threading.Event()
+        """What is held up goes on."""
         self._closed = False
         self._threads: list[threading.Thread] = []
         self._size = size
@@ -71,6 +74,7 @@ class Troupe:
 
     def __exit__(self, *_: object) -> None:
         self._closed = True
+        self.let_go.set()
         for _none in self._threads:
             self.jobs.waiting.put(None)
         while resting := self.lead.resting:
@@ -79,9 +83,10 @@ class Troupe:
         for thread in self._threads:
             thread.join(DEADLINE)
         assert not any(thread.is_alive() for thread in self._threads)
+        stop_watching(self.lead)
 
     def start_thread(self) -> bool:
-        if self._closed:  # the watcher goes on for as long as its process
+        if self._closed:
             return False
         pad: Any = Pad()
         seat = Seat(len(self.seats), pad)
@@ -103,9 +108,9 @@ class Troupe:
         self.jobs.waiting.put(with_notice)
         return begun
 
-    def hold_up(self, release: threading.Event) -> None:
-        """Have the leader serve a job that waits until ``release``."""
-        assert self.do(lambda: release.wait(DEADLINE)).wait(DEADLINE)
+    def hold_up(self) -> None:
+        """Have the leader serve a job that waits until `let_go`."""
+        assert self.do(lambda: self.let_go.wait(DEADLINE)).wait(DEADLINE)
 
     def ask(self) -> int:
         """The thread that serves a job."""
@@ -132,7 +137,10 @@ class Troupe:
         if job is None:
             self.lead.give_up(term)
             return False
+        running: Any = job
+        term.seat.running = running
         job()
+        term.seat.running = None
         return True
 
 
@@ -144,30 +152,28 @@ def test_one_thread_serves_as_long_as_it_is_not_held_up() -> None:
 
 
 def test_another_leads_when_the_leader_waits_and_the_forecast_hears_of_it() -> None:
-    release = threading.Event()
     with Troupe(2) as troupe:
-        troupe.hold_up(release)
+        troupe.hold_up()
         held = troupe.lead.term
         assert troupe.ask()
         assert not held or held.seat in troupe.held_up
-        release.set()
+        troupe.let_go.set()
 
 
 def test_a_leader_that_computes_loses_the_lead_only_when_there_is_something_to_do() -> None:
-    done = threading.Event()
-
-    def compute() -> None:
-        while not done.is_set():
-            sum(range(1000))
-
     with Troupe(2) as troupe:
+
+        def compute() -> None:
+            while not troupe.let_go.is_set():
+                sum(range(1000))
+
         assert troupe.do(compute).wait(DEADLINE)
         term = troupe.lead.term
         troupe.watcher.look(time.monotonic())
         assert troupe.lead.term is term
         assert troupe.ask() != (term.seat.ident if term else 0)
         assert troupe.held_up == []
-        done.set()
+        troupe.let_go.set()
 
 
 def test_the_thread_that_rested_last_is_called_first() -> None:
@@ -248,46 +254,42 @@ def test_the_one_that_has_rested_longest_leaves_first_and_none_before_its_time()
 
 
 def test_all_but_one_may_be_held_up_and_then_one_is_started() -> None:
-    release = threading.Event()
     with Troupe(4, most=6) as troupe:
         for _ in range(4):
-            troupe.hold_up(release)
+            troupe.hold_up()
         assert troupe.ask()
         eventually(lambda: len(troupe.seats) == 6)
         assert not troupe.opened.is_set()
-        release.set()
+        troupe.let_go.set()
 
 
 def test_when_all_there_may_be_are_held_up_the_desk_opens() -> None:
-    release = threading.Event()
     with Troupe(2) as troupe:
         for _ in range(2):
-            troupe.hold_up(release)
+            troupe.hold_up()
         assert troupe.opened.wait(DEADLINE)
         assert troupe.lead.term is None
-        release.set()
+        troupe.let_go.set()
         assert troupe.ask()
 
 
 def test_a_leader_is_watched_again_after_a_long_quiet() -> None:
     """The watcher sleeps when nothing happens; the first event rings its bell."""
-    release = threading.Event()
     with Troupe(2) as troupe:
         eventually(lambda: troupe.lead.asleep)
-        troupe.hold_up(release)
+        troupe.hold_up()
         assert troupe.ask()
-        release.set()
+        troupe.let_go.set()
 
 
 def test_the_watcher_sleeps_also_when_no_thread_rests() -> None:
     """As in a worker of one thread. It is woken when the lead is given up, and opens the desk."""
-    release = threading.Event()
     with Troupe(1) as troupe:
         assert troupe.do(lambda: troupe.lead.give_up(troupe.lead.term)).wait(DEADLINE)
         eventually(lambda: troupe.lead.asleep and troupe.lead.term)
-        troupe.hold_up(release)
+        troupe.hold_up()
         assert troupe.opened.wait(DEADLINE)
-        release.set()
+        troupe.let_go.set()
         assert troupe.ask()
         eventually(lambda: troupe.lead.asleep)
 
