@@ -161,7 +161,7 @@ class Worker(GunicornWorker):
         waiting = select.poll()
         waiting.register(self.PIPE[0], select.POLLIN)
         next_round = 0.0
-        while not (crew.retiring and crew.finished()):
+        while not (crew.retiring and crew.leave_if_idle()):
             waiting.register(crew.events_fd, select.POLLIN if crew.desk.open else 0)
             woken = any(fd == self.PIPE[0] for fd, _ in waiting.poll(self._patience(crew) * 1000))
             if woken:

@@ -134,8 +134,8 @@ class Crew:
         self._watcher.start()
         self.publish()
 
-    def finished(self) -> bool:
-        """Whether a retiring worker has nothing left to do; if so, it takes nothing more."""
+    def leave_if_idle(self) -> bool:
+        """Take nothing more, if a retiring worker has nothing left to do; whether that is so."""
         return self._inbox.close_if(self._at_rest)
 
     def _at_rest(self) -> bool:

@@ -66,7 +66,7 @@ def theatre() -> Iterator[Theatre]:
     theatre = Theatre()
     yield theatre
     theatre.crew.retire(final=True)
-    eventually(theatre.crew.finished)
+    eventually(theatre.crew.leave_if_idle)
     theatre.close()
 
 
@@ -128,7 +128,7 @@ def test_a_thread_does_not_stay_for_who_has_stopped_reading(
         eventually(lambda: theatre.said == [Cut(1)])
         assert (theatre.unread._staying, theatre.unread.total) == (0, 0)
     theatre.crew.retire(final=True)
-    eventually(theatre.crew.finished)
+    eventually(theatre.crew.leave_if_idle)
     theatre.close()
 
 
@@ -138,7 +138,7 @@ def test_a_thread_does_not_stay_for_who_reads_too_slowly(monkeypatch: pytest.Mon
     with theatre.ask(1, f"/stream/{40 * MB}"):
         eventually(lambda: theatre.said == [Cut(1)])
     theatre.crew.retire(final=True)
-    eventually(theatre.crew.finished)
+    eventually(theatre.crew.leave_if_idle)
     theatre.close()
 
 

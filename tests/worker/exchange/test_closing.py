@@ -89,7 +89,7 @@ def company() -> Iterator[Gated]:
 
 def finished(company: Company) -> bool:
     company.crew.expire(time.monotonic())
-    return company.crew.finished()
+    return company.crew.leave_if_idle()
 
 
 def answer(client: socket.socket) -> bytes:

@@ -47,7 +47,7 @@ def answers() -> Iterator[Answers]:
     answers = Answers()
     yield answers
     answers.crew.retire(final=True)
-    eventually(answers.crew.finished)
+    eventually(answers.crew.leave_if_idle)
     answers.close()
 
 

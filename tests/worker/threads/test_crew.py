@@ -94,7 +94,7 @@ def company() -> Iterator[Company]:
     company = Company()
     yield company
     company.crew.retire(final=True)
-    eventually(company.crew.finished)
+    eventually(company.crew.leave_if_idle)
     company.close()
 
 
@@ -110,11 +110,11 @@ def test_who_has_finished_gives_back_what_it_is_dealt_still(company: Company) ->
     with company.deal(1) as client:
         assert answered(client)
         company.crew.retire(final=False)
-        eventually(company.crew.finished)
+        eventually(company.crew.leave_if_idle)
         assert company.said == [Returned(1, 0.0)]
     with company.deal(2) as client:
         eventually(lambda: company.said[1:] == [Returned(2, 0.0)])
-        assert company.crew.finished()
+        assert company.crew.leave_if_idle()
         client.setblocking(False)
         with pytest.raises(BlockingIOError):
             client.recv(1)
