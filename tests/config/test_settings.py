@@ -327,3 +327,13 @@ def test_what_is_no_settings_object(change: dict[str, object], problem: str) -> 
 def test_settings_of_a_cluster_without_workers_are_damaged() -> None:
     with pytest.raises(LauncherError, match=r"^settings with a wrong value for 'wanted'$"):
         Settings.from_json(Settings(chdir="/").to_json() | {"wanted": 0})
+
+
+def test_a_file_may_be_beside_the_app(tmp_path: Path) -> None:
+    (tmp_path / "variables").write_text("A=b\n")
+    found = settings(chdir=str(tmp_path), env_file="variables")
+    assert found.env_file == str(tmp_path / "variables")
+    with pytest.raises(
+        LauncherError, match=rf"'none' is neither in {os.getcwd()} nor in {tmp_path}$"
+    ):
+        settings(chdir=str(tmp_path), env_file="none")

@@ -14,6 +14,7 @@ import pytest
 
 from launcher.ipc.messages import Drain, Retire, Returned
 from launcher.ipc.records import encode
+from launcher.policy.serving.patience import Patience
 from launcher.worker.exchange.closing import Closing, told_to_close
 from launcher.worker.serving.outbox import Held
 from launcher.worker.serving.service import Service
@@ -161,12 +162,18 @@ def test_a_stream_that_has_promised_already_is_heard_behind_its_end(company: Gat
         assert closes(client)
 
 
-@pytest.mark.parametrize("size", [4, 100_000], ids=["in the kernel", "taken out of it"])
-def test_a_body_that_is_on_its_way_is_waited_for_unless_it_stops(
-    company: Gated, monkeypatch: pytest.MonkeyPatch, size: int
-) -> None:
+@pytest.fixture
+def little_patience(monkeypatch: pytest.MonkeyPatch) -> Patience:
+    """Of a crew that is made after this."""
     patience = replace(Service.patience, last_words=0.1, last_silence=0.4)
     monkeypatch.setattr(Service, "patience", patience)
+    return patience
+
+
+@pytest.mark.parametrize("size", [4, 100_000], ids=["in the kernel", "taken out of it"])
+def test_a_body_that_is_on_its_way_is_waited_for_unless_it_stops(
+    little_patience: Patience, company: Gated, size: int
+) -> None:
     company.go_on.set()
     body = b"x" * size
     begun = b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n\r\n" % size + body[:2]
@@ -176,7 +183,7 @@ def test_a_body_that_is_on_its_way_is_waited_for_unless_it_stops(
         )
         retired = time.monotonic()
         assert company.channel.send(encode(Retire(final=True)))
-        eventually(lambda: time.monotonic() > retired + 2 * patience.last_words)
+        eventually(lambda: time.monotonic() > retired + 2 * little_patience.last_words)
         assert not finished(company)
         goes_on.sendall(body[2:])
         assert closes(goes_on)
