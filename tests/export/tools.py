@@ -62,7 +62,7 @@ def wishes(**options: Any) -> Wishes:
 
 
 @contextlib.contextmanager
-def answering(status: int, host: str = "127.0.0.1") -> Iterator[int]:
+def answering(status: int, host: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
     """The port of a server that answers ``/readyz`` with this status."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -76,7 +76,7 @@ def answering(status: int, host: str = "127.0.0.1") -> Iterator[int]:
     class Server(http.server.ThreadingHTTPServer):
         address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
-    with Server((host, 0), Handler) as server:
+    with Server((host, port), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
