@@ -10,15 +10,19 @@ _NO_RUN = {"-h", "--help", "--version"}
 
 
 def _end_at_once(*_: object) -> None:
-    """What Ctrl-C does while there is nothing to tidy up: a pool ahead of us ends when we do.
+    """SIGINT before and after the command itself: exit 130 without tidying up.
 
-    No exception, which can get lost in the middle of an import, with a traceback.
+    Not KeyboardInterrupt: inside an import it is lost, or shown as a traceback. A pool that was
+    started ahead ends by itself when its socket closes.
     """
     os._exit(130)
 
 
 def _on_interrupt(now: Callable[..., object], then: Callable[..., object]) -> None:
-    """Have Ctrl-C do ``then`` if it does ``now``; it may also be ignored, or the primary's."""
+    """Replace the handler of SIGINT by ``then``, but only if it is still ``now``.
+
+    A job in the background of a shell ignores SIGINT, and the primary has a handler of its own.
+    """
     if signal.getsignal(signal.SIGINT) is now:
         signal.signal(signal.SIGINT, then)
 

@@ -21,7 +21,7 @@ def raise_limit() -> int:
 
 @contextlib.contextmanager
 def borrowed(fd: int) -> Iterator[socket.socket]:
-    """The socket behind ``fd``, which stays open and somebody else's."""
+    """The socket behind ``fd``, which stays open and its owner's."""
     sock = socket.socket(fileno=fd)
     try:
         yield sock
@@ -30,10 +30,11 @@ def borrowed(fd: int) -> Iterator[socket.socket]:
 
 
 def reset(fd: int) -> None:
-    """End a connection with a reset: nobody can take what came before for the whole.
+    """End a connection with a reset: its client cannot take what came before for the whole.
 
-    At once, whoever else holds the file (connect(2), AF_UNSPEC); a FIN before it would
-    look like the end of an HTTP/1.0 response. Where there are no resets it just ends.
+    At once, also while other processes hold the file (connect(2), AF_UNSPEC); a FIN
+    before it would look like the end of an HTTP/1.0 response. Where there are no
+    resets it just ends.
     """
     if _libc.connect(fd, _NOBODY, len(_NOBODY)):
         with borrowed(fd) as sock, contextlib.suppress(OSError):

@@ -32,8 +32,8 @@ def current_folder(environ: Mapping[str, str]) -> str:
     """The current folder by the name it was entered by, as gunicorn does.
 
     The shell tells the name in PWD. systemd, cron and container engines tell none, and
-    who starts a process in another folder leaves an old one: there the symlink is
-    looked for. Raises LauncherError when the folder is gone.
+    a program that starts a process in another folder leaves an old one: there the symlink
+    is looked for. Raises LauncherError when the folder is gone.
     """
     try:
         folder, entered = os.getcwd(), environ.get("PWD", "")

@@ -42,7 +42,7 @@ def thread_cpu(pid: int, thread: int) -> float:
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether somebody has stopped the process (SIGSTOP)."""
+    """Whether the process is stopped (SIGSTOP)."""
     return state(pid) == "T"
 
 

@@ -1,7 +1,7 @@
 """What signals do to our processes: nothing, but for those that are documented.
 
 Most signals end a process that has not said otherwise (signal(7)), and process
-managers, terminals and people who know gunicorn send many. So every process catches
+managers, terminals and people used to gunicorn send many. So every process catches
 all that could end, stop or harm it. Not caught are those that cannot be (KILL, STOP and
 the two of the C library), and those of a crash, which are to look like one.
 """
@@ -93,7 +93,7 @@ def insist(number: int) -> None:
 
 def _install(number: int, handler: Any) -> None:
     signal.signal(number, handler)
-    signal.siginterrupt(number, False)  # who is in a system call goes on with it
+    signal.siginterrupt(number, False)  # a system call goes on (SA_RESTART)
 
 
 def _react(number: int, frame: FrameType | None) -> None:

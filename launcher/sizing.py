@@ -16,8 +16,8 @@ Where a limit is found (cgroups(7), cgroup_namespaces(7), proc_pid_mountinfo(5))
 * A cgroup is bound by its ancestors too, and a limit set on a pod or a slice is not repeated below
   it. Hence the walk from the leaf up to the mount point, which is as far as can be seen.
 
-The files of v1 and v2 have different names, so once the directories are known nobody has to
-remember which version they belong to.
+The files of v1 and v2 have different names, so once the directories are known their
+version need not be remembered.
 """
 
 import math
@@ -132,7 +132,7 @@ def cpu_limits(root: str = "/", affinity: int | None = None) -> CpuLimits:
     quotas = (_quota(directory) for directory in _ancestry(base, "cpu"))
     return CpuLimits(
         affinity=usable,
-        # lxcfs may show fewer CPUs online than the scheduler uses: "8 of 2 cores" helps nobody.
+        # lxcfs may show fewer CPUs online than the scheduler uses: "8 of 2 cores" is no help.
         cores=max(usable, online or 1),
         # The nearest that says something: an empty cpuset means that of the parent.
         cpuset=next(filter(None, cpusets), None),
@@ -226,8 +226,8 @@ def _below(cgroup: str, root: str) -> PurePosixPath | None:
 def _cgroups(text: str) -> dict[str, str]:
     """Map every hierarchy in /proc/self/cgroup to the path of the process in it (cgroups(7)).
 
-    Lines are `5:cpu,cpuacct:/path` (v1), `1:name=systemd:/path` (v1 without a controller, which
-    nobody asks for), `0::/path` (v2). The path may hold colons.
+    Lines are `5:cpu,cpuacct:/path` (v1), `1:name=systemd:/path` (v1 without a controller:
+    never looked up here), `0::/path` (v2). The path may hold colons.
     """
     lines = [line.split(":", maxsplit=2) for line in text.split("\n")]
     return {

@@ -58,13 +58,13 @@ def require_platform(name: str, has_epoll: bool) -> None:
 
 
 def in_one_line(error: OSError) -> str:
-    """An error nobody foresaw, in one line: what the system said, and about which file."""
+    """An unforeseen error, in one line: what the system said, and about which file."""
     reason = error.strerror or str(error) or type(error).__name__
     return f"{os.fsdecode(error.filename)}: {reason}" if error.filename else reason
 
 
 def _answer(arguments: Sequence[str]) -> int:
-    """A shell that completes a line asks with a variable, everybody else with arguments."""
+    """A shell that completes a line asks with a variable, a user with arguments."""
     instruction = os.environ.get("_LAUNCHER_COMPLETE")
     if instruction:
         from launcher.cli.completion import complete

@@ -57,7 +57,7 @@ def settings_options(function: F) -> F:
 
 
 def tell_strays(environ: Mapping[str, str]) -> None:
-    """Name the variables that somebody may take for options, and that are none."""
+    """Name the variables that look like options and are none."""
     from launcher.config.settings import OPTIONS
     from launcher.config.variables import strays
 

@@ -58,7 +58,7 @@ def complain(message: str, detail: str = "") -> None:
     lines = [*detail.splitlines(), f"launcher: {' '.join(message.split())}"]
     try:
         print("\n".join(map(printable, lines)), file=sys.stderr, flush=True)
-    except OSError:  # nobody can be told; the exit status still can
+    except OSError:  # stderr is closed or full: the exit status says it
         give_up(sys.stderr)
 
 

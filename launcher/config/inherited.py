@@ -2,7 +2,7 @@
 
 Their values are kept nowhere; their names are, so that a start by name or a
 ``resurrect`` from another shell can say which are missing. Those that belong to
-whoever is logged in (terminal, desktop, locale, ssh) are not the app's concern.
+a login session (terminal, desktop, locale, ssh) are not the app's concern.
 """
 
 import os

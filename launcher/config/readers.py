@@ -208,7 +208,7 @@ def read_file(text: str) -> str:
 def open_regular(path: str) -> Iterator[BinaryIO]:
     """Open a file to read it. OSError also for what is no regular file, such as a FIFO.
 
-    Never blocks: a FIFO would keep us until somebody writes into it.
+    Never blocks: the open of a FIFO would wait for a process that writes into it.
     """
     with open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):

@@ -114,7 +114,7 @@ def ask(
 
 
 def no_such_cluster(name: str, known: list[str]) -> LauncherError:
-    """The error for a name nobody has, with the one most like it."""
+    """The error for a name that no cluster has, with the one most like it."""
     nearest = difflib.get_close_matches(name, known, n=1)
     hint = f": did you mean {nearest[0]!r}?" if nearest else ""
     return LauncherError(f"no cluster named {name!r}{hint}")
@@ -152,7 +152,7 @@ def _connect(home: Home, process: ProcessId, name: str, timeout: float) -> socke
 
 
 def _check_peer(connection: socket.socket, who: str) -> None:
-    """Talk to nobody but ourselves and root: a reply decides what gets printed and waited for."""
+    """Talk to this user and root only: a reply decides what gets printed and waited for."""
     user = user_of(connection)
     if not is_ours(user):
         raise LauncherError(f"{who}: its control socket is answered by user id {user}, not by you")

@@ -1,4 +1,4 @@
-"""Who is at the other end of a control socket: only this user and root may talk here."""
+"""The user at the other end of a control socket: only this user and root may talk here."""
 
 import os
 import socket

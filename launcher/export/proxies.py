@@ -26,7 +26,7 @@ class Server(NamedTuple):
 def servers(cluster: Cluster, wishes: Wishes) -> list[Server]:
     """Where a proxy finds the cluster: on these hosts, else on this one.
 
-    LauncherError where it listens for nobody who comes from there.
+    LauncherError where no connection from there reaches its address.
     """
     address = cluster.addresses[0]
     cluster.require_fixed(address)

@@ -3,8 +3,8 @@
 ``SOCK_SEQPACKET`` keeps record boundaries, so a record is a message and there
 is no framing; descriptors travel beside it as ``SCM_RIGHTS`` (unix(7)). The
 end of file is how either side learns that the other is dead, at once and with
-no heartbeat. It is only true while nobody else holds the other end: whoever
-forks closes its copies (``pool/arbiter.py``).
+no heartbeat. It is only true while no third process holds the other end: a
+process that forks closes its copies (``pool/arbiter.py``).
 """
 
 from __future__ import annotations

@@ -90,15 +90,15 @@ class Drain(NamedTuple):
 class Retire(NamedTuple):
     """Primary to worker: finish what runs, take no more, give back the rest, leave.
 
-    ``final``: the whole cluster stops, so there is nobody to give connections
-    back to; idle ones are heard for a moment, then closed. `Drain` goes without saying.
+    ``final``: the whole cluster stops, so no other worker can have the
+    connections; idle ones are heard for a moment, then closed. `Drain` goes without saying.
     """
 
     final: bool
 
 
 class Resume(NamedTuple):
-    """Primary to worker, after `Spent`: go on serving, nobody else can."""
+    """Primary to worker, after `Spent`: go on serving, no other worker can."""
 
 
 class Share(NamedTuple):

@@ -18,7 +18,7 @@ _THREAD = 15
 NOTE = 16  # words: two cache lines
 
 _NOT_COUNTED = (1 << 63) - 1
-"""Instead of when a request began: nobody waits for its app."""
+"""Instead of when a request began: no client waits for its app."""
 
 LINE = (_THREAD - _LINE) * WORD
 """Bytes of a request's first line that are noted."""

@@ -1,8 +1,8 @@
-"""The logs of a cluster in the background: BOTH SIDES, whoever writes and whoever reads.
+"""The logs of a cluster in the background: BOTH SIDES, the writers and the readers.
 
 Nothing passes through the primary: each process has its standard output and
 error *in* its log file (``streams``), appends whole lines to it (``files``) and, when
-it is full, begins a new one for all who write to it (``rotation``). What was written
+it is full, begins a new one for all that write to it (``rotation``). What was written
 when is noted beside it (``times``), so that the lines stay as the app wrote
 them and can still be merged (``reading``).
 

@@ -1,8 +1,8 @@
 """A log file that several processes and threads append to, and that any of them may rotate.
 
-Whoever appends waits for his turn (``times``), looks by name whether the file
-is still the one he has open, begins a new one if there is no room for what he
-has, and writes it with one write(2). So nothing is lost or mixed by a rotation
+A writer waits for its turn (``times``), looks by name whether the file is still the
+one it has open, begins a new one if there is no room for its lines, and writes them
+with one write(2). So nothing is lost or mixed by a rotation
 here, nor by one from outside, and no file grows beyond its size. What C code
 and child processes write past us is looked after now and then.
 
@@ -75,7 +75,7 @@ class LogFile:
         self._begin(source)
 
     def after_fork(self) -> None:
-        """In a new process: whoever had the mutex is not here."""
+        """In a new process: the thread that had the mutex is not here."""
         self._mutex = threading.RLock()
         self._busy = False
 
@@ -88,9 +88,9 @@ class LogFile:
     ) -> None:
         """Write lines, or a part of one when they do not end with a newline.
 
-        A part is ended before anybody else writes, so that lines do not mix.
+        A part is ended before another author writes, so that lines do not mix.
         ``goes_on``: ``author`` has written the beginning of the line before; it
-        is joined if nothing came in between. ``stream``: OUT or ERR, for who reads.
+        is joined if nothing came in between. ``stream``: OUT or ERR, for the readers.
         """
         with self._mutex:
             if self._busy:  # a signal handler, or __del__, in the middle of what follows
@@ -110,7 +110,7 @@ class LogFile:
                 self._busy = False
 
     def close(self) -> None:
-        """Close what is ours; the stand-ins are somebody else's by now."""
+        """Close what is ours; the stand-ins belong to another `LogFile` by now."""
         self._times.close()
         if self._fd >= 0:
             os.close(self._fd)
@@ -158,7 +158,7 @@ class LogFile:
         self._end = _UNKNOWN
         """Size of the file after our last write."""
         self._unfinished: Hashable = None
-        """Who is in the middle of the line that it ends with, if it is as we left it."""
+        """The author of the unfinished line that the file ends with, if it is as we left it."""
         self._noted = 0
         """Up to where it is marked when it was written."""
         self._marks = 0
@@ -174,7 +174,7 @@ class LogFile:
                 size = self._current().st_size
             if size != self._end or self._unfinished is not None or goes_on or self._lost:
                 data = self._joined(self._confession() + data, size, author, goes_on)
-            # First, so that who reads the lines finds their time.
+            # First, so that a reader of the lines finds their time.
             self._mark(size, size + len(data), time.time(), stream)
             try:
                 _write(self._fd, data)
@@ -194,7 +194,7 @@ class LogFile:
         else:
             in_a_line, ours = size > 0 and os.pread(self._fd, 1, size - 1) != b"\n", False
         if goes_on and not ours and data.startswith(b"\n"):
-            return data[1:]  # whoever came in between has ended the line
+            return data[1:]  # the writer that came in between has ended the line
         return b"\n" + data if in_a_line and not ours else data
 
     def _confession(self) -> bytes:
@@ -251,7 +251,7 @@ class LogFile:
         except OSError:
             if self._fd < 0:
                 raise
-            # Better where nobody looks for it than lost.
+            # Go on in the file that is open, though it has lost its name: better there than lost.
         return os.fstat(self._fd)
 
     def _use(self, fd: int) -> None:

@@ -82,7 +82,7 @@ def make_folder(cluster: int, cluster_path: str) -> int:
 def open_folder(cluster: int, cluster_path: str) -> int | None:
     """Open the log folder in the folder ``cluster``; None if there is none.
 
-    Raises LauncherError if it is a symlink, somebody else's, or open to others.
+    Raises LauncherError if it is a symlink, another user's, or open to others.
     """
     path = os.path.join(cluster_path, FOLDER)
     try:
@@ -142,8 +142,8 @@ def is_being_written(fd: int) -> bool:
     Such a file cannot have a lease for reading (fcntl(2), F_SETLEASE).
     """
     try:
-        # If somebody opens it to write at this very moment, we are told with a signal;
-        # this one is ignored unless somebody asks for it, the default would end us.
+        # If a process opens the file to write while we hold the lease, the kernel sends us a
+        # signal: SIGURG, which is ignored by default (signal(7)), in place of SIGIO, which ends.
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)

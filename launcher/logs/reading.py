@@ -2,7 +2,7 @@
 
 Every file is followed by its descriptor, also those that are full already: a
 process may write to one for a while after it was rotated. What is read is the
-app's own text; cleaning it is for whoever shows it.
+app's own text; cleaning it is for the command that shows it.
 """
 
 from __future__ import annotations
@@ -202,7 +202,8 @@ class _Source:
         found: dict[_File, list[tuple[int, bytes]]] = {}
         unread = grown
         while unread:
-            # Read first: what is marked later than a line can be too late for it.
+            # Lines before marks: a line that is marked only after the marks were read would get
+            # the file's time of change, which is later.
             found.update((file, list(file.new_lines())) for file in unread)
             times = Timeline(folder, self._name)
             unread = [file for file in unread if file.was_emptied(times)]
@@ -225,9 +226,10 @@ class _Source:
     def _find(self, folder: int, numbers: list[int]) -> bool:
         """Open whatever has a name; ``numbers``: those there were a moment ago, the highest first.
 
-        A rotation may be under way meanwhile, or be cut off in the middle. No file gets back a
-        number that it had; so when all are found twice alike, all had those numbers at once.
-        False: they were renamed all the while, and one may have been missed.
+        A rotation may be under way meanwhile, or be cut off in the middle. It only raises the
+        numbers of files. So if two passes find the same files under the same numbers, none was
+        renamed in between, and all had these numbers at once. False: no two passes agreed, and
+        a file may have been missed.
         """
         before = None
         for _ in range(_ATTEMPTS):

@@ -63,13 +63,13 @@ class Rotation:
         return fresh
 
     def _begin_over(self, use: Callable[[int], None]) -> None:
-        """Begin a new file and let go of the old one, which who follows it reads to its end.
+        """Begin a new file and let go of the old one, which its followers read to its end.
 
-        If it is written to by others, who may know of no other file, it is emptied instead.
+        If other processes write to it, which may know of no other file, it is emptied instead.
         """
         old = open_file(self._folder, self._name, os.O_RDONLY)
         try:
-            use(self._open_next())  # else we were among those who write to it
+            use(self._open_next())  # else this process would be one of the writers
             if is_being_written(old):
                 use(open_file(self._folder, self._name, APPENDING | os.O_TRUNC))
                 os.unlink(next_name(self._source), dir_fd=self._folder)
@@ -90,9 +90,10 @@ class Rotation:
             self._rename(file_name(self._source, number - 1), file_name(self._source, number))
 
     def _save_from_oblivion(self, oldest: str) -> None:
-        """Make the oldest file the next one instead of removing it, if it is still written to.
+        """If the oldest file, which is to be removed, is still written to, make it the next one.
 
-        By a child process, that is, which lives as long and knows of no other file.
+        Its writer is a child process of the app: it inherited the descriptor and knows no other
+        file, so what it writes from now on would be lost with this one.
         """
         with suppress(FileNotFoundError):
             fd = open_file(self._folder, oldest, os.O_RDONLY)
@@ -113,7 +114,7 @@ class Rotation:
 
 
 def empty(folder: int) -> None:
-    """Forget all that was logged. Whoever writes to the files goes on doing so.
+    """Forget all that was logged. The processes that write to the files go on doing so.
 
     Therefore in place: child processes know of no other file.
     """

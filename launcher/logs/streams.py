@@ -39,8 +39,8 @@ _TICK = 1000
 class Output:
     """In the foreground: what is written goes where it did before, on descriptors 1 and 2.
 
-    But who prints never hears that nobody reads, or that the disk is full: that is no
-    matter of the app's. There is one of it in a process, and it is there for good.
+    But an app that prints never hears that its output has no reader, or that the disk is
+    full: that is no matter of the app's. There is one of it in a process, and it is there for good.
     """
 
     def __init__(self) -> None:
@@ -148,7 +148,7 @@ class _Inherited:
             while data:
                 try:
                     data = data[os.write(self._number, data) :]
-                except BlockingIOError:  # somebody who has it too has made it so
+                except BlockingIOError:  # another process with this pipe set O_NONBLOCK
                     if not self._caught_up():
                         return
 
@@ -215,7 +215,7 @@ class _Lines(io.BufferedIOBase):
             self._begun &= {thread.ident or 0 for thread in threading.enumerate()}
 
     def close(self) -> None:
-        """Stay open: who closes ``sys.stdout`` would lose what comes later."""
+        """Stay open: an app that closes ``sys.stdout`` would lose what comes later."""
         self.flush()
 
     def fileno(self) -> int:

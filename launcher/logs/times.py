@@ -6,14 +6,14 @@ own: the mark before is extended by what follows within a millisecond on the sam
 stream. Marks name the inode, so they stay true when the file is renamed, here or by
 logrotate.
 
-One without any bytes says that the file was emptied: who follows it cannot tell
-that by its size once there is as much in it again.
+A mark without any bytes says that the file was emptied: a reader that follows the file
+cannot tell that by its size once there is as much in it again.
 
 The lock belongs to the process (fcntl(2), not flock(2)): a forked child has
 none of it, and it ends with its holder, however that dies. There are two, one
 to write and one more to rotate. When nothing is written any more, because the
-one whose turn it is is frozen, he is waited for only so long; then others write
-without a turn, which is safe, as appending is; but nobody rotates without.
+process whose turn it is has been stopped, the others wait for `PATIENCE`, then write
+without a turn: that is safe, as appending is. No process rotates without one.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ _CLOSE = 0.001
 
 _LOOK_AGAIN = 0.0002
 _HOPELESS = 10.0
-"""Seconds for which a writer who did not let go in time is not waited for again."""
+"""Seconds without turns: when the holder of the lock has made no progress in `PATIENCE`, for
+example because it was stopped, other writers append without the lock for so long."""
 
 # Which byte of the file is locked. None of them need be there.
 _WRITE, _ROTATE = (1 << 62), (1 << 62) + 1
@@ -79,7 +80,7 @@ class Times:
         self._last_place = 0
         self._hopeless_until = 0.0
         self.mine = False
-        """Whether it is our turn, and nobody else's."""
+        """Whether this process holds the turn to write."""
 
     def fileno(self) -> int:
         """The descriptor; -1 while there is none."""
@@ -104,7 +105,7 @@ class Times:
 
     @contextmanager
     def turn_to_rotate(self) -> Iterator[bool]:
-        """Be the only one to rename files; False if somebody else is."""
+        """Be the only process that renames files; False if another one does."""
         taken = self._fd >= 0 and self._take(_ROTATE)
         try:
             yield taken
@@ -151,7 +152,7 @@ class Times:
     def _put(self, mark: Mark) -> None:
         with suppress(OSError):
             place = os.lseek(self._fd, 0, os.SEEK_END)
-            # Whoever died in the middle of a mark has left a part of one.
+            # A process that died in the middle of a mark has left a part of one.
             self._last_place = place - place % MARK_SIZE
             os.pwrite(self._fd, _packed(mark), self._last_place)
 
@@ -190,7 +191,7 @@ class Times:
         return False
 
     def _progress(self) -> tuple[int, int]:
-        """Changes whenever somebody has written, or has begun a new file."""
+        """Changes whenever any process has written, or has begun a new file."""
         with suppress(OSError):
             status = os.stat(file_name(self._source), dir_fd=self._folder)
             return status.st_ino, status.st_size

@@ -35,7 +35,7 @@ APP = "app.json"
 APP_NEW = f"{APP}.new"
 VARIABLES = "variables.json"
 KNOWN_FILES = (SOCKET, APP_NEW, APP, f"{VARIABLES}.new", VARIABLES, LOCK)
-"""What may be removed. The lock is last: until then nobody else can claim the folder."""
+"""What may be removed. The lock is last: until then no other process can claim the folder."""
 
 CONTROL_BACKLOG = 64
 MAX_APP_JSON = 1 << 20
@@ -43,7 +43,7 @@ CLAIM_ATTEMPTS = 100
 """Each failed one means that another process forgot the folder in between: bounded, not waited."""
 
 LOCK_UNNAMED = 1.0
-"""Seconds for the holder of a lock to write into it who it is, or to let go of it."""
+"""Seconds for the holder of a lock to write its pid into it, or to let go of it."""
 
 
 class ClusterFolder:
@@ -233,7 +233,7 @@ def claim(home_path: str, home_fd: int, name: str) -> ClusterFolder:
 def _try_claim(home_path: str, home_fd: int, name: str) -> ClusterFolder | None:
     """One attempt; None if the folder was forgotten meanwhile.
 
-    Whoever forgets a folder holds its lock, so a lock taken on a file that
+    A process that forgets a folder holds its lock, so a lock taken on a file that
     is still the one in the folder of that name cannot be lost any more.
     """
     with suppress(FileExistsError):

@@ -19,7 +19,7 @@ __all__ = ["NoFolder", "claimed"]
 
 
 class NoFolder(ClusterFolder):
-    """Stands for a folder where there is none: nothing is kept, and nobody finds the cluster."""
+    """Stands for a folder where there is none: nothing is kept, no command finds the cluster."""
 
     findable = False
 

@@ -10,7 +10,7 @@ folder per cluster:
 
 Two questions are kept apart. *May I be this cluster?* is the flock and nothing
 else: the kernel drops it with the primary, however it dies, so a stale folder
-never blocks a start. *Is it running, and as which process?* is for readers, who
+never blocks a start. *Is it running, and as which process?* is for readers, which
 never take the lock (a reader holding it, even shared and for a moment, would
 make a start fail for no reason): they compare the pid and start time in
 ``lock`` with /proc. A reused pid has another start time.
@@ -174,7 +174,7 @@ class Home:
     def connect(self, name: str, timeout: float) -> socket.socket:
         """Connect to the control socket of a cluster; the socket keeps ``timeout`` seconds.
 
-        OSError as connect(2) gives it: nobody there (ENOENT, ECONNREFUSED), or
+        OSError as connect(2) gives it: no primary there (ENOENT, ECONNREFUSED), or
         TimeoutError. Through /proc/self/fd, because the path of a unix socket
         ends at 107 bytes; through O_PATH, because connect(2) follows symlinks.
         """

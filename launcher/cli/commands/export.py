@@ -154,7 +154,7 @@ def _variables(names: Iterable[str]) -> list[str]:
 
 
 def _owner(folder: str) -> str:
-    """Who a folder belongs to; nobody if that is root."""
+    """The user that a folder belongs to; empty if that is root."""
     import pwd
 
     uid = os.stat(folder).st_uid
@@ -222,7 +222,7 @@ def _read(path: str) -> str | None:
 
 
 def _replace(path: str, text: str) -> None:
-    """All of it or nothing: who reads the file meanwhile sees one or the other."""
+    """All of it or nothing: a reader meanwhile sees the old file or the new one."""
     new = f"{path}.new"
     with open(new, "w", encoding="utf-8") as file:
         file.write(text)

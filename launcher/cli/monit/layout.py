@@ -1,4 +1,4 @@
-"""Who gets how much of a screen: plain numbers, no text."""
+"""How the rows of a screen are shared out: plain numbers, no text."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Want(NamedTuple):
 def share(rows: int, wants: Sequence[Want]) -> list[int]:
     """So many rows each, at most ``rows`` together.
 
-    First everybody's least, as far as it goes, in order; then row by row to
-    whoever has the least of those that want more.
+    First the least of each, as far as it goes, in order; then row by row to
+    the one that has the least of those that want more.
     """
     given = []
     for want in wants:

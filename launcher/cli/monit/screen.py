@@ -65,7 +65,7 @@ def once(home: Home | None, only: str | None, width: int) -> list[Facts]:
 
 
 def live(home: Home | None, only: str | None) -> int:
-    """Show the screen until somebody quits; the exit status."""
+    """Show the screen until the user quits; the exit status."""
     terminal = Terminal()
     with _wakeups() as wakeups, terminal:
         return _Screen(home, only, terminal, wakeups).run()
@@ -127,7 +127,7 @@ class _Screen:
             self._status = 0 if number == signal.SIGINT else 128 + number
         elif number == signal.SIGTSTP:
             self._terminal.suspend()
-        elif number == signal.SIGCONT:  # whoever had the terminal meanwhile may have changed it
+        elif number == signal.SIGCONT:  # another program may have changed the modes
             self._terminal.__enter__()
 
     def _typed(self) -> None:

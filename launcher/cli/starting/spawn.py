@@ -93,7 +93,7 @@ class Starting:
         return LauncherError(f"{self.settings.name} was not ready within {seconds:g} s: ended it")
 
     def close(self) -> None:
-        """Release the pipe; end what nobody has waited for."""
+        """Release the pipe; end the primary if it was not waited for."""
         os.close(self._pipe)
         if self._process.returncode is None:
             self.give_up()
