@@ -136,7 +136,7 @@ class Service:
         }
         self.process = subprocess.Popen(
             [
-                *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
+                *("unshare", "--mount", "--pid", "--fork", "--mount-proc"),
                 *(sys.executable, "-m", "tests.export.confined", json.dumps(plan)),
             ],
             cwd=ROOT,
@@ -203,8 +203,11 @@ def service(tmp_path: Path) -> Iterator[Service]:
     try:
         yield service
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            service.process.kill()
+        # The first one takes all others of its namespace along; a wish to be killed with a parent
+        # would be forgotten with the change of user (prctl(2), PR_SET_PDEATHSIG).
+        for pid in children(service.process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         service.process.wait()
         print(service.read_log())
         assert service.process.stdout
