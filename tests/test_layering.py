@@ -75,6 +75,7 @@ ROOMS: Mapping[str, Sequence[str]] = {
         "ending",
         "recycling",
         "rollout",
+        "replacement",
         "staffing",
         "auto_reload",
         "first_start",

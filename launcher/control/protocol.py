@@ -52,6 +52,9 @@ VERBS: Mapping[str, ArgSpec] = {
     # settings: as in app.json; environment: variables; mark: primary/processes/generation.py, Terms
     "reload": {"settings": dict | None, "environment": dict | None, "mark": str | None},
     "restart": {"settings": dict | None, "environment": dict | None, "mark": str | None},
+    "restart_worker": {
+        "slot": int
+    },  # {"slot", "old", "new": ids}; answered when the new one serves
     "scale": {"to": str, "why": str | None},  # "4", "+1", "-1", "auto"; answered as reload
     "signal": {"number": int},  # {"workers": that it was sent to}
     "reopen": {},  # [{"pid", "source": whose log file it is to have open}]

@@ -25,6 +25,7 @@ from launcher.primary.control.folder_guard import FolderGuard
 from launcher.primary.control.server import ControlServer
 from launcher.primary.control.verbs import Verbs
 from launcher.primary.insight.meter import Meter
+from launcher.primary.insight.minute import Minute
 from launcher.primary.processes.generation import Terms
 from launcher.primary.processes.roster import Roster
 from launcher.primary.reactor import Reactor
@@ -81,15 +82,16 @@ def _serve(settings: Settings, folder: ClusterFolder, on_ready: Ready | None, ma
         Traffic(settings, listeners, reactor, descriptors),
         FirstStart(folder.findable, ready if on_ready else None),
     )
-    meter = Meter(primary)
+    meter, minute = Meter(primary), Minute(primary)
     try:
         heed_signals(primary)
-        verbs = Verbs(primary, folder, meter).table()
+        verbs = Verbs(primary, folder, meter, minute).table()
         control = ControlServer(reactor, folder.bind_control_socket(), verbs)
         folder.write_app_json(settings.to_json())
         folder.write_variables(inherited())
         setproctitle(f"launcher: primary [{settings.name}]")
         meter.start()
+        minute.start()
         FolderGuard(primary, folder, control).start()
         Rounds(primary).start()
         primary.start()

@@ -109,7 +109,7 @@ def test_it_fits_80_columns(console: Console) -> None:
     assert max(map(len, lines)) <= 80
     assert len(wide) == 4
     assert lines[0].split() == [
-        *("name", "status", "workers", "pid", "uptime", "restarts", "cpu", "memory", "req/s"),
+        *("name", "status", "workers", "pid", "uptime", "crash/reload", "cpu", "memory", "req/s"),
     ]
 
 

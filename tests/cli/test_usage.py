@@ -129,7 +129,14 @@ def status_of(name: str, **changes: Any) -> dict[str, Any]:
         "pid": 4242,
         "uptime": 12.3,
         "requests": 1200,
-        "restarts": {"crash": 1, "timeout": 0, "memory": 0, "recycle": 0, "reload": 2},
+        "restarts": {
+            "crash": 1,
+            "timeout": 0,
+            "memory": 0,
+            "recycle": 0,
+            "reload": 2,
+            "restart": 0,
+        },
         "workers": [worker, {**worker, "id": 5, "slot": 1, "status": "launching"}],
         **changes,
     }
@@ -425,12 +432,12 @@ def test_the_table(shell: Shell) -> None:
             pass
         lines = shell("list").stdout.splitlines()
     assert lines == [
-        "name  status   workers   pid  uptime  restarts  cpu  memory  req/s",
-        "blog  online       1/2  4242     12s       1/2   3%   60.0M    3.2",
+        "name  status   workers   pid  uptime  crash/reload  cpu  memory  req/s",
+        "blog  online       1/2  4242     12s           1/2   3%   60.0M    3.2",
         "  error: app\\nfails\\x1b[2J",
-        "old   stopped      0/2     -       -         -    -       -      -",
+        "old   stopped      0/2     -       -             -    -       -      -",
         f"  error: its primary (pid {pid}) died",
-        "web   online       1/2  4242     12s       1/2   3%   60.0M    3.2",
+        "web   online       1/2  4242     12s           1/2   3%   60.0M    3.2",
     ]
 
 
@@ -469,9 +476,10 @@ def test_what_a_silent_primary_does_not_tell_is_not_made_up(
         assert main(["describe", "web"]) == 1
         out, err = capsys.readouterr()
     assert "does not answer within 0.2 s" in err
-    summary = out.partition("\nsettings\n")[0]
+    assert out.startswith(f"web: errored, pid {pid}\n")
+    summary = out.partition("\nsettings ")[0]
     told = dict(re.findall(r"^  (\w+) {2,}(.*)", summary, re.MULTILINE))
-    assert (told["workers"], told["process"]) == ("? of 2 ready (2: so)", f"pid {pid}")
+    assert told["workers"] == "? of 2 ready (2: so)"
     assert not {"requests", "connections", "restarts", "generation"} & told.keys()
 
 

@@ -51,7 +51,7 @@ def test_a_killed_worker_is_replaced_in_its_slot_by_the_next_id(
     assert (after[1]["id"], after[1]["pid"]) == (2, before[1]["pid"])
     eventually(lambda: cluster.status()["restarts"]["crash"])
     assert cluster.status()["restarts"] == {
-        **dict.fromkeys(("timeout", "memory", "recycle", "reload"), 0),
+        **dict.fromkeys(("timeout", "memory", "recycle", "reload", "restart"), 0),
         "crash": 1,
     }
     assert {ask(cluster.address) for _ in range(10)} == {2, 3}

@@ -10,7 +10,7 @@ from launcher.control.client import Refused, call_slowly
 from launcher.errors import LauncherError, NothingToDo
 from launcher.state.home import Home
 
-__all__ = ["load", "scale_to"]
+__all__ = ["load", "restart_worker", "scale_to"]
 
 
 def scale_to(home: Home, name: str, to: str) -> str:
@@ -26,6 +26,14 @@ def scale_to(home: Home, name: str, to: str) -> str:
             raise NothingToDo(what) from None
         raise
     return f"scaled {name}{_what_is_now(result)}"
+
+
+def restart_worker(home: Home, name: str, slot: int) -> str:
+    """Have the worker in a slot replaced and wait until the new one serves; what to tell."""
+    result = call_slowly(
+        home, name, "restart_worker", {"slot": slot}, timeout=time_to_change(home, name)
+    )
+    return f"restarted {name}/{slot}: worker {result['old']} → {result['new']}"
 
 
 def load(home: Home, name: str, verb: str, done: str, update_env: bool) -> str:

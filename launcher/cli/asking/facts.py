@@ -1,5 +1,6 @@
 """The object of a cluster in ``list --json``, also of one that cannot say it itself."""
 
+import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -7,7 +8,15 @@ from launcher.control.client import NotRunning, call
 from launcher.errors import LauncherError
 from launcher.state.home import Entry, Home
 
-__all__ = ["ANSWER_WITHIN", "Facts", "activity_of", "facts_of", "status_of", "stopped"]
+__all__ = [
+    "ANSWER_WITHIN",
+    "Facts",
+    "activity_of",
+    "exits_as_json",
+    "facts_of",
+    "status_of",
+    "stopped",
+]
 
 T = TypeVar("T")
 
@@ -31,12 +40,15 @@ CLUSTER: Mapping[str, Any] = {
     "active": int,
     "streaming": int,
     "requests": int,
+    "p50": (*NUMBER, type(None)),
+    "p99": (*NUMBER, type(None)),
+    "last_exits": list,
     "restarts": dict,
     "error": (str, type(None)),
     "workers": list,
 }
 RESTARTS: Mapping[str, Any] = dict.fromkeys(
-    ("crash", "timeout", "memory", "recycle", "reload"), int
+    ("crash", "timeout", "memory", "recycle", "reload", "restart"), int
 )
 WORKER: Mapping[str, Any] = {
     "id": int,
@@ -54,7 +66,14 @@ WORKER: Mapping[str, Any] = {
     "rss": int,
     "cpu": NUMBER,
 }
-LATER: Mapping[str, Any] = {"waiting": 0, "streaming": 0}
+LATER: Mapping[str, Any] = {
+    "waiting": 0,
+    "streaming": 0,
+    "p50": None,
+    "p99": None,
+    "last_exits": [],
+}
+LATER_OF_RESTARTS: Mapping[str, Any] = {"restart": 0}
 LATER_OF_WORKERS: Mapping[str, Any] = {"streaming": 0, "threads": 0, "threads_max": 0}
 """What primaries of earlier versions do not tell, and what is taken for it."""
 
@@ -163,6 +182,9 @@ def stopped(entry: Entry) -> dict[str, Any]:
         "active": 0,
         "streaming": 0,
         "requests": 0,
+        "p50": None,
+        "p99": None,
+        "last_exits": [],
         "restarts": dict.fromkeys(RESTARTS, 0),
         "error": f"its primary (pid {entry.dead.pid}) died" if entry.dead else None,
         "workers": [],
@@ -217,7 +239,9 @@ def _understood(told: Any) -> dict[str, Any] | None:
         return None
     workers = [_completed(worker, LATER_OF_WORKERS, WORKER) for worker in workers]
     active = sum(_kept(worker, "active", 0) for worker in workers if isinstance(worker, dict))
-    status = _completed({**told, "workers": workers}, {**LATER, "active": active}, CLUSTER)
+    restarts = _completed(_part(told, "restarts"), LATER_OF_RESTARTS, RESTARTS)
+    changes = {"workers": workers, "restarts": restarts}
+    status = _completed({**told, **changes}, {**LATER, "active": active}, CLUSTER)
     return status if _is_status(status) else None
 
 
@@ -232,7 +256,7 @@ def _completed(told: Any, defaults: Mapping[str, Any], order: Iterable[str]) -> 
 def _is_description(value: Any) -> bool:
     return (
         _has_shape(value, DESCRIPTION)
-        and all(_has_shape(each, LAST_EXIT) for each in value["last_exits"])
+        and _are_exits(value["last_exits"])
         and all(isinstance(rate, NUMBER) for rate in value["worker_rates"].values())
     )
 
@@ -249,8 +273,22 @@ def _is_status(value: Any) -> bool:
     return (
         _has_shape(value, CLUSTER)
         and _has_shape(value["restarts"], RESTARTS)
+        and _are_exits(value["last_exits"])
         and all(_has_shape(worker, WORKER) for worker in value["workers"])
     )
+
+
+def _are_exits(value: list[Any]) -> bool:
+    return all(_has_shape(each, LAST_EXIT) for each in value)
+
+
+def exits_as_json(exits: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The last exits for people's programs: with the time in ISO 8601, local."""
+    return [{**each, "when": _iso(each["when"])} for each in exits]
+
+
+def _iso(when: float) -> str:
+    return datetime.datetime.fromtimestamp(when).astimezone().isoformat(timespec="seconds")
 
 
 def _has_shape(value: Any, shape: Mapping[str, Any]) -> bool:

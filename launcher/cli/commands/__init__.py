@@ -19,6 +19,7 @@ COMMANDS = {
     "logs": "launcher.cli.commands.logs:logs",
     "flush": "launcher.cli.commands.logs:flush",
     "reopen": "launcher.cli.commands.logs:reopen",
+    "ping": "launcher.cli.commands.ping:ping",
     "monit": "launcher.cli.commands.monit:monit",
     "export": "launcher.cli.commands.export:export",
     "sizing": "launcher.cli.commands.sizing:sizing",

@@ -1,12 +1,14 @@
 """The commands that change a running cluster: ``reload``, ``restart``, ``scale``…"""
 
+import re
 import signal as signals
+from collections.abc import Sequence
 
 import click
 
-from launcher.cli.asking.changing import load, scale_to
+from launcher.cli.asking.changing import load, restart_worker, scale_to
 from launcher.cli.asking.selection import for_each
-from launcher.cli.options import names_or_all, version
+from launcher.cli.options import cluster_names, names_or_all, version
 from launcher.control.client import ANSWER_WITHIN, call
 from launcher.errors import UsageError
 from launcher.state.home import Home
@@ -33,8 +35,10 @@ def reload(names: tuple[str, ...], update_env: bool) -> int:
     return for_each(names, lambda home, name: load(home, name, "reload", "reloaded", update_env))
 
 
-@click.command(epilog="Example: python -m launcher restart web")
-@names_or_all
+@click.command(epilog="Example, of one worker: python -m launcher restart web/0")
+@click.argument(
+    "names", metavar="NAME[/SLOT]...|all", nargs=-1, required=True, shell_complete=cluster_names
+)
 @click.option("--update-env", is_flag=True, help=_UPDATE_ENV)
 @version
 def restart(names: tuple[str, ...], update_env: bool) -> int:
@@ -42,8 +46,20 @@ def restart(names: tuple[str, ...], update_env: bool) -> int:
 
     Running requests are finished, new connections wait. To replace the workers
     without a pause, and only if the new ones work: reload. Variables as there.
+
+    NAME/SLOT: only the worker in that slot, with the code that is loaded, and
+    its replacement first; if that does not become ready, the old one stays.
     """
-    return for_each(names, lambda home, name: load(home, name, "restart", "restarted", update_env))
+    slots = _slots(names)
+    if update_env and any(slots.values()):
+        raise UsageError("--update-env is for whole clusters: one worker has the variables of all")
+
+    def act(home: Home, name: str) -> str:
+        if not slots.get(name):  # also where all are meant
+            return load(home, name, "restart", "restarted", update_env)
+        return "\n".join(restart_worker(home, name, slot) for slot in slots[name])
+
+    return for_each([*slots], act)
 
 
 @click.command(
@@ -93,6 +109,22 @@ def reset(names: tuple[str, ...]) -> int:
         return f"reset the counters of {name}"
 
     return for_each(names, act)
+
+
+def _slots(names: Sequence[str]) -> dict[str, list[int]]:
+    """By cluster, the slots that are meant; none: the whole of it."""
+    slots: dict[str, list[int]] = {}
+    for each in names:
+        name, slash, slot = each.partition("/")
+        if slash and not re.fullmatch(r"[0-9]{1,3}", slot):
+            raise UsageError(f"{each!r} is no NAME/SLOT: a slot is a number, as in web/0")
+        if slash and name == "all":
+            raise UsageError(f"{each!r}: name the cluster, as in web/{slot}")
+        there = slots.setdefault(name, [])
+        if slash and int(slot) not in there:
+            there.append(int(slot))
+    whole = {each for each in names if "/" not in each}
+    return {name: [] if name in whole else there for name, there in slots.items()}
 
 
 def _signal_number(text: str) -> signals.Signals:

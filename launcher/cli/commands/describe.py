@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from launcher.cli.asking.facts import Facts, facts_of
+from launcher.cli.asking.facts import Facts, exits_as_json, facts_of
 from launcher.cli.asking.parallel import in_parallel
 from launcher.cli.asking.selection import choose
 from launcher.cli.colours import OF_STATE
@@ -41,7 +41,7 @@ WORKERS = (
 )
 THREADS = ("slot", "id", "threads", "of", "running", "streaming")
 EXITS = ("slot", "worker", "pid", "when", "ended", "reason")
-SETTINGS = ("option", "value", "from")
+SETTINGS = ("settings", "value", "from")
 LONGEST_VALUE = 24
 """Characters of a value that the column of values makes room for."""
 
@@ -49,13 +49,14 @@ LONGEST_VALUE = 24
 @click.command(epilog="Example: python -m launcher describe web")
 @names_or_all
 @click.option("--json", "as_json", is_flag=True, help="As a JSON object; of several: an array.")
+@click.option("--all", "everything", is_flag=True, help="Also the settings that are defaults.")
 @version
-def describe(names: tuple[str, ...], as_json: bool) -> int:
-    """Show everything about a cluster.
+def describe(names: tuple[str, ...], as_json: bool, everything: bool) -> int:
+    """Show what a cluster runs and how it is.
 
-    Its settings and where each comes from, its workers and what their threads
-    are with, how the last worker of each slot ended, restarts by reason, the
-    paths of its logs.
+    Its workers and what their threads are with, how the last worker of each
+    slot ended, restarts by reason, its logs; the settings that are no defaults
+    and where each comes from. --json has everything.
     """
     home = Home.open_existing()
     try:
@@ -74,22 +75,24 @@ def describe(names: tuple[str, ...], as_json: bool) -> int:
         for name, facts in zip(chosen, found, strict=True):
             if facts is None:
                 complain(str(no_such_cluster(name, home.names())))
-    _show(known, logs, as_json, single=len(names) == 1 and names[0] != "all")
+    if as_json:
+        _show_json(known, logs, single=len(names) == 1 and names[0] != "all")
+    elif known:
+        click.echo(
+            "\n\n".join(
+                "\n".join(_lines(*each, everything)) for each in zip(known, logs, strict=True)
+            )
+        )
     silent = [facts.silence for facts in known if facts.silence]
     for why in silent:
         complain(why)
     return int(bool(silent) or len(known) < len(chosen))
 
 
-def _show(known: Sequence[Facts], logs: Sequence[list[str]], as_json: bool, single: bool) -> None:
-    if as_json:
-        values = [_as_json(facts, paths) for facts, paths in zip(known, logs, strict=True)]
-        if values or not single:
-            click.echo(harmless_json(values[0] if single else values, indent=2))
-        return
-    texts = ["\n".join(_lines(facts, paths)) for facts, paths in zip(known, logs, strict=True)]
-    if texts:
-        click.echo("\n\n".join(texts))
+def _show_json(known: Sequence[Facts], logs: Sequence[list[str]], single: bool) -> None:
+    values = [_as_json(facts, paths) for facts, paths in zip(known, logs, strict=True)]
+    if values or not single:
+        click.echo(harmless_json(values[0] if single else values, indent=2))
 
 
 def _as_json(facts: Facts, logs: list[str]) -> dict[str, Any]:
@@ -98,18 +101,18 @@ def _as_json(facts: Facts, logs: list[str]) -> dict[str, Any]:
         "configuration": {
             name: {"value": value, "source": source} for name, value, source in _settings(facts)
         },
-        "last_exits": [{**each, "when": _iso(each["when"])} for each in facts.last_exits],
+        "last_exits": exits_as_json(facts.last_exits),
         "logs": logs,
     }
 
 
-def _lines(facts: Facts, logs: list[str]) -> list[str]:
+def _lines(facts: Facts, logs: list[str], everything: bool = False) -> list[str]:
     return [
         *_summary(facts, logs),
         *_section("workers", _workers(facts), _by_status(facts.status["workers"])),
         *_section("threads", _threads(facts)),
         *_section("last exits", _exits(facts), left=6),
-        *_configuration(facts),
+        *_configuration(facts, everything),
     ]
 
 
@@ -117,30 +120,32 @@ def _summary(facts: Facts, logs: list[str]) -> list[str]:
     status = facts.status
     name = click.style(printable(status["name"]), bold=True)
     state = click.style(printable(status["status"]), fg=OF_STATE.get(status["status"]))
-    restarts = ", ".join(f"{count} {why}" for why, count in status["restarts"].items())
+    restarts = ", ".join(f"{count} {why}" for why, count in status["restarts"].items() if count)
     rows = [
         ("app", status["app"]),
-        ("listens on", ", ".join(map(str, status["bind"]))),
+        ("listens on", f"{', '.join(map(str, status['bind']))}; policy {status['policy']}"),
         ("workers", f"{facts.ready} of {status['workers_wanted']} ready ({status['sizing']})"),
         *_to_plan_for(facts),
-        ("policy", status["policy"]),
     ]
+    head = f"{name}: {state}"
+    if status["pid"]:
+        head += f", pid {status['pid']}"
     if facts.answered:
+        head += f", up {show_duration(status['uptime'])}, generation {status['generation']}"
+        rate = show_rate(facts.requests_per_second)
         rows += [
-            ("process", f"pid {status['pid']}, up {show_duration(status['uptime'])}"),
-            ("generation", str(status["generation"])),
-            ("requests", f"{status['requests']}, {show_rate(facts.requests_per_second)}/s"),
-            ("running", _running(status)),
-            ("waiting", str(status["waiting"])),
-            ("connections", str(status["connections"])),
-            ("restarts", restarts),
+            ("requests", f"{status['requests']}, {rate}/s; {status['connections']} connections"),
+            ("running", f"{_running(status)}; {status['waiting']} waiting"),
         ]
-    elif status["pid"]:
-        rows.append(("process", f"pid {status['pid']}"))
-    rows += [("log", path) for path in logs]
+        if restarts:
+            rows.append(("restarts", restarts))
+    if logs:
+        rows.append(
+            ("logs", f"{os.path.dirname(logs[0])}: {', '.join(map(os.path.basename, logs))}")
+        )
     if status["error"]:
         rows.append(("error", status["error"]))
-    return [f"{name}: {state}", *(f"  {key:<12}{printable(value)}" for key, value in rows)]
+    return [head, *(f"  {key:<12}{printable(value)}" for key, value in rows)]
 
 
 def _section(title: str, rows: list[list[str]], style: Style = plain, left: int = 0) -> list[str]:
@@ -245,17 +250,24 @@ def _exits(facts: Facts) -> list[list[str]]:
     return rows
 
 
-def _configuration(facts: Facts) -> list[str]:
+def _configuration(facts: Facts, everything: bool) -> list[str]:
     """A line per option. A value that is longer than most pushes only its own line."""
     rows = [SETTINGS]
-    rows += [(name, _shown(value), source) for name, value, source in _settings(facts)]
+    rows += [
+        (name, _shown(value), source)
+        for name, value, source in _settings(facts)
+        if everything or source != "default"
+    ]
+    if len(rows) == 1:
+        return []
     names = max(len(name) for name, _, _ in rows)
     values = max(len(value) for _, value, _ in rows if len(value) <= LONGEST_VALUE)
-    lines = [
-        f"  {name:<{names}}  {printable(value):<{values}}  {printable(source)}"
+    heading, *lines = [
+        f"{name:<{names}}  {printable(value):<{values}}  {printable(source)}"
         for name, value, source in rows
     ]
-    return ["", click.style("settings", bold=True), *lines] if len(lines) > 1 else []
+    # At the left, as the titles of the other tables: it is title and heading in one.
+    return ["", click.style(heading, bold=True), *(f"  {line}" for line in lines)]
 
 
 def _settings(facts: Facts) -> list[tuple[str, Any, str]]:
@@ -304,7 +316,3 @@ def _log_paths(home: Home, name: str) -> list[str]:
 
 def _local(when: float) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(when).astimezone()
-
-
-def _iso(when: float) -> str:
-    return _local(when).isoformat(timespec="seconds")

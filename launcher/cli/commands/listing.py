@@ -5,7 +5,7 @@ from contextlib import closing
 
 import click
 
-from launcher.cli.asking.facts import Facts, facts_of, status_of
+from launcher.cli.asking.facts import Facts, exits_as_json, facts_of, status_of
 from launcher.cli.asking.parallel import in_parallel
 from launcher.cli.colours import OF_STATE
 from launcher.cli.options import version
@@ -26,20 +26,24 @@ from launcher.state.home import Home
 
 __all__ = ["list_clusters"]
 
-HEADINGS = ("name", "status", "workers", "pid", "uptime", "restarts", "cpu", "memory", "req/s")
+HEADINGS = (
+    *("name", "status", "workers", "pid", "uptime", "crash/reload", "cpu", "memory", "req/s"),
+)
 ALWAYS = 3
 """Columns that are shown however narrow the terminal is; of the others the last go first."""
 
 
 @click.command("list", epilog="Example: python -m launcher list --json")
 @click.option("--json", "as_json", is_flag=True, help="Everything, as a JSON array.")
+@click.option("-v", "--verbose", is_flag=True, help="With a row for each worker.")
 @version
-def list_clusters(as_json: bool) -> int:
+def list_clusters(as_json: bool, verbose: bool) -> int:
     """Show all clusters of this user (also: ls, status).
 
-    Workers are ready/wanted, restarts crashed/reloaded; cpu and memory are
-    those of the workers together; req/s is the average of the last seconds.
-    Where requests wait for a thread, a line below says so.
+    Workers are ready/wanted, crash/reload how often workers were replaced for
+    that; cpu and memory are those of the workers together; req/s is the average
+    of the last seconds. Where requests wait for a thread, a line below says so.
+    With -v a row for each worker begins with its slot and #id.
     """
     home = Home.open_existing()
     if home is None:
@@ -49,10 +53,15 @@ def list_clusters(as_json: bool) -> int:
         names = home.names()
         if as_json:
             found = in_parallel(lambda name: status_of(home, name), names)
-            click.echo(harmless_json([status for status in found if status is not None], indent=2))
+            told = [
+                status | {"last_exits": exits_as_json(status["last_exits"])}
+                for status in found
+                if status is not None
+            ]
+            click.echo(harmless_json(told, indent=2))
             return 0
         facts = [each for each in in_parallel(lambda name: facts_of(home, name), names) if each]
-    click.echo("\n".join(_lines(facts)) if facts else _nothing())
+    click.echo("\n".join(_lines(facts, verbose)) if facts else _nothing())
     return 0
 
 
@@ -60,12 +69,18 @@ def _nothing() -> str:
     return "no clusters; start one: python -m launcher start"
 
 
-def _lines(clusters: Sequence[Facts]) -> list[str]:
-    """The table, and below a cluster's row what is wrong with it and what waits."""
-    look = Look(width(), _styled(clusters))
-    rows = _fitting([[*HEADINGS], *map(_row, clusters)], look)
+def _lines(clusters: Sequence[Facts], verbose: bool) -> list[str]:
+    """The table, and below a cluster's rows what is wrong with it and what waits."""
+    groups = [[_row(facts), *(_worker_rows(facts) if verbose else [])] for facts in clusters]
+    states = [row[1] for group in groups for row in group]
+    look = Look(width(), _styled(states))
+    rows = _fitting([[*HEADINGS], *(row for group in groups for row in group)], look)
     heading, *lines = table(rows[0], rows[1:], 2, look)
-    return [heading, *map(_with_notes, lines, clusters)]
+    shown = [heading]
+    for facts, group in zip(clusters, groups, strict=True):
+        shown += lines[: len(group)] + _notes(facts)
+        del lines[: len(group)]
+    return shown
 
 
 def _fitting(rows: list[list[str]], look: Look) -> list[list[str]]:
@@ -78,25 +93,44 @@ def _fitting(rows: list[list[str]], look: Look) -> list[list[str]]:
     return [row[:count] for row in rows]
 
 
-def _styled(clusters: Sequence[Facts]) -> Style:
+def _styled(states: Sequence[str]) -> Style:
     def style(row: int, column: int, text: str) -> str:
         if row == 0:
             return click.style(text, bold=True)
-        status = clusters[row - 1].status["status"]
         if HEADINGS[column] == "status":
-            return click.style(text, fg=OF_STATE.get(status))
-        return click.style(text, dim=True) if status == "stopped" else text
+            return click.style(text, fg=OF_STATE.get(states[row - 1]))
+        return click.style(text, dim=True) if states[row - 1] == "stopped" else text
 
     return style
 
 
-def _with_notes(line: str, facts: Facts) -> str:
-    notes = [line]
+def _notes(facts: Facts) -> list[str]:
+    notes = []
     if error := facts.status["error"]:
         notes.append(click.style(f"  error: {printable(error)}", fg="red"))
     if waiting := waits(facts.status):
         notes.append(click.style(f"  {waiting}", fg="yellow"))
-    return "\n".join(notes)
+    return notes
+
+
+def _worker_rows(facts: Facts) -> list[list[str]]:
+    rows = []
+    for worker in facts.status["workers"]:
+        there = worker["pid"] is not None
+        rows.append(
+            [
+                f"  {worker['slot']} #{worker['id']}" if there else f"  {worker['slot']}",
+                printable(worker["status"]),
+                "",
+                str(worker["pid"]) if there else "-",
+                show_duration(worker["uptime"]),
+                "",
+                f"{worker['cpu']:.0f}%",
+                show_size(worker["rss"]),
+                show_rate(facts.worker_rates.get(str(worker["id"]), 0.0)),
+            ]
+        )
+    return rows
 
 
 def _row(facts: Facts) -> list[str]:

@@ -22,7 +22,8 @@ def monit(name: str | None, once: bool) -> int:
     Rates are averages of the last seconds, and so are p50 and p99: the times
     in which half and 99 % of the requests were answered. With --once, and in
     the first second, these two are since the start of each worker. restarts
-    are crashed/reloaded.
+    are crashed/reloaded. On a large screen there are also graphs of requests
+    and p99 over time, and the last exits.
 
     busy is how many requests run, of how many could at once; streams is how
     many of them are streams, threads how many threads there are just now.

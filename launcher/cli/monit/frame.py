@@ -25,6 +25,11 @@ WIDE = 120
 HIGH = 30
 """Rows from which there is room for what is nice to have."""
 
+TALL = 40
+"""Rows from which there is room for what went before: tall graphs, the last exits."""
+
+TALL_GRAPH, MOST_EXITS = 4, 4
+
 LOW = 6
 """Rows below which there is room for the table only."""
 
@@ -47,7 +52,8 @@ def _body(view: View, width: int, rows: int) -> list[Text]:
     head += [Text()] if rows >= HIGH else []
     if view.cluster is None:
         return [*head, Text("  no clusters; start one: python -m launcher start")]
-    about = panels.about(view, width) if rows >= HIGH else []
+    about = panels.about(view, width, TALL_GRAPH if rows >= TALL else 1) if rows >= HIGH else []
+    about += panels.exits(view, width, 1 + MOST_EXITS) if rows >= TALL else []
     active = panels.running(view.cluster)
     rows -= len(head) + len(about)
     requests, log = 1 + max(1, len(active)), 1 + max(1, len(view.lines))

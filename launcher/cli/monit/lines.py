@@ -37,11 +37,11 @@ def counted(count: int, noun: str) -> str:
 
 
 def show_time(seconds: float | None) -> str:
-    """How long a request took, in at most five characters: ``850us``, ``1.2ms``, ``45ms``."""
+    """How long a request took, in at most five characters: ``850µs``, ``1.2ms``, ``45ms``."""
     if seconds is None:
         return "-"
-    for limit, factor, unit in ((1e-3, 1e6, "us"), (1.0, 1e3, "ms"), (100.0, 1.0, "s")):
+    for limit, factor, unit in ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (100.0, 1.0, "s")):
         if seconds < limit:
             value = seconds * factor
-            return f"{value:.1f}{unit}" if unit != "us" and value < 10 else f"{value:.0f}{unit}"
+            return f"{value:.1f}{unit}" if unit != "µs" and value < 10 else f"{value:.0f}{unit}"
     return f"{seconds / 60:.0f}m"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,20 +11,21 @@ from rich.text import Text
 
 from launcher.cli.asking.facts import Facts
 from launcher.cli.colours import of_source
+from launcher.cli.monit.graph import graph
 from launcher.cli.monit.lines import cropped, rule, show_time
 from launcher.cli.monit.view import View
 from launcher.cli.text import show_rate
 from launcher.logs.cleaning import printable
 
-__all__ = ["about", "log", "requests", "running", "side_by_side"]
+__all__ = ["about", "exits", "log", "requests", "running", "side_by_side"]
 
 OLD = 1.0
 VERY_OLD = 10.0
 """Seconds from which a running request is worth a look, or a worry."""
 
 
-def about(view: View, width: int) -> list[Text]:
-    """What the selected cluster is, and how its requests per second have been."""
+def about(view: View, width: int, graph_rows: int) -> list[Text]:
+    """What the selected cluster is, and how its requests per second and their times have been."""
     if view.cluster is None:
         return []
     status, dot = view.cluster.status, f" {view.glyphs.dot} "
@@ -31,17 +33,36 @@ def about(view: View, width: int) -> list[Text]:
     if status["generation"]:
         parts.append(f"generation {status['generation']}")
     line = Text(f" {printable(dot.join(filter(None, parts)))}", "bright_black")
-    return [Text(), line, *_spark(view, width), Text()]
+    size = width, graph_rows
+    return [
+        *(Text(), line),
+        *graph("requests/s", view.rates, show_rate, size, ("green", view.glyphs)),
+        *graph("p99", view.times, show_time, size, ("cyan", view.glyphs)),
+        Text(),
+    ]
 
 
-def _spark(view: View, width: int) -> list[Text]:
-    shown = list(view.rates)[-max(2, width - 32) :]
-    if len(shown) < 2:
+def exits(view: View, width: int, rows: int) -> list[Text]:
+    """A heading and how the last worker of each slot ended, the latest first.
+
+    Nothing in less than two rows, or where none has ended.
+    """
+    ended = list(view.cluster.status["last_exits"]) if view.cluster else []
+    if rows < 2 or not ended:
         return []
-    top, steps = max(*shown, 1.0), view.glyphs.spark
-    marks = "".join(steps[min(len(steps) - 1, int(rate / top * len(steps)))] for rate in shown)
-    peak = (f"  at most {show_rate(max(shown))}", "bright_black")
-    return [Text.assemble((" requests/s ", "bright_black"), (marks, "green"), peak)]
+    ended.sort(key=lambda each: -float(each["when"]))
+    title = Text.assemble(("last exits", "bold"), f" of {_name(view)}")
+    lines = [rule(title, "", width, view.glyphs)]
+    for each in ended[: rows - 1]:
+        how = each["signal"] or f"exit {'?' if each['code'] is None else each['code']}"
+        place = f" {each['slot']:>2} #{each['id']}"
+        told = f"  {_clock(each['when'])}  {printable(how)}, {printable(each['reason'])}"
+        lines.append(Text.assemble((place, "bright_black"), told))
+    return lines
+
+
+def _clock(when: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(when))
 
 
 def running(facts: Facts) -> list[Mapping[str, Any]]:
@@ -76,8 +97,11 @@ def requests(view: View, active: Sequence[Mapping[str, Any]], width: int, rows: 
     return lines
 
 
-def log(view: View, width: int, rows: int) -> list[Text]:
-    """A heading and the last lines of the log that fit; nothing in less than two rows."""
+def log(view: View, width: int, rows: int, times: bool = False) -> list[Text]:
+    """A heading and the last lines of the log that fit; nothing in less than two rows.
+
+    ``times``: each line after the time it was written.
+    """
     if rows < 2:
         return []
     title = Text.assemble(("log", "bold"), f" of {_name(view)}")
@@ -89,7 +113,8 @@ def log(view: View, width: int, rows: int) -> list[Text]:
     for line in shown:
         style = of_source(line.source)
         text = printable(line.text.expandtabs())
-        lines.append(Text.assemble((f" {line.source.rjust(label)} ", style), text))
+        when = (f" {_clock(line.when)}", "bright_black") if times else ""
+        lines.append(Text.assemble(when, (f" {line.source.rjust(label)} ", style), text))
     return lines
 
 
@@ -99,7 +124,7 @@ def side_by_side(
     """The running requests to the left of the log."""
     half = min(width // 2, 64)
     left = requests(view, active, half - 2, rows)
-    right = log(view, width - half, rows)
+    right = log(view, width - half, rows, times=True)
     lines = []
     for index in range(max(len(left), len(right))):
         line = cropped(left[index] if index < len(left) else Text(), half - 2, view.glyphs)

@@ -86,6 +86,7 @@ class _Screen:
         self._name = only or first_choice(home, self._names)
         self._facts: dict[str, Facts] = {}
         self._rates: dict[str, deque[float]] = {}
+        self._times: dict[str, deque[float]] = {}
         self._asked: set[str] = set()
         """Those whose answer is awaited."""
         self._logs: dict[str, Logs] = {}
@@ -208,6 +209,8 @@ class _Screen:
                 self._facts[name] = facts
                 rates = self._rates.setdefault(name, deque(maxlen=HISTORY))
                 rates.append(facts.requests_per_second)
+                times = self._times.setdefault(name, deque(maxlen=HISTORY))
+                times.append((facts.activity or {}).get("p99") or 0.0)
 
         self._asked.add(name)
         self._errands.run(lambda: activity_of(home, name), answered)
@@ -243,6 +246,7 @@ class _Screen:
             message=self._message if fresh else "",
             failed=self._failed,
             rates=self._rates.get(self._name, ()),
+            times=self._times.get(self._name, ()),
             corner=time.strftime("%H:%M:%S"),
             glyphs=_glyphs(),
         )
@@ -282,7 +286,8 @@ def _rendered(lines: list[Text], width: int) -> list[str]:
     with console.capture() as captured:
         for line in lines:
             console.print(line, soft_wrap=True)
-    return captured.get().split("\n")[:-1]
+    text = captured.get()
+    return (text if _glyphs() is UNICODE else text.replace("µ", "u")).split("\n")[:-1]
 
 
 @contextmanager

@@ -43,6 +43,8 @@ class View:
     """Whether the message is about something that went wrong."""
     rates: Sequence[float] = ()
     """Requests per second of the selected cluster, the latest last."""
+    times: Sequence[float] = ()
+    """The same for the seconds in which 99 % of the requests were answered."""
     live: bool = True
     corner: str = ""
     glyphs: Glyphs = field(default=UNICODE)

@@ -117,9 +117,10 @@ class News:
 
     def spawn_failed(self, worker: WorkerHandle, reason: str) -> None:
         """Note why a worker was not forked; `worker_gone` has counted its end."""
-        line = f"{worker} could not be forked: {reason}"
-        self._parts.record.trouble = Trouble(line)
-        log(line)
+        trouble = Trouble(f"{worker} could not be forked: {reason}")
+        log(trouble.reason)
+        if not self._parts.rollouts.replacement_failed(worker, trouble):
+            self._parts.record.trouble = trouble
         self._step()
 
     def worker_loaded(self, worker: WorkerHandle) -> None:
@@ -141,8 +142,10 @@ class News:
         trouble = Trouble(f"{worker} {what}")
         log(trouble.reason)
         generation = self._parts.roster.generation_of(worker)
-        if not self._parts.rollouts.undo(generation, trouble):
-            self._parts.record.trouble = trouble
+        rollouts = self._parts.rollouts
+        if not rollouts.undo(generation, trouble):
+            if not rollouts.replacement_failed(worker, trouble):
+                self._parts.record.trouble = trouble
             if worker.pid is None:  # its pool has not got as far as forking it
                 generation.error = generation.error or trouble.reason
                 generation.kill()
@@ -172,6 +175,7 @@ class News:
         parts.record.gone(worker)
         if not (worker.leaving or parts.ending.begun or parts.rollouts.is_on_trial(worker)):
             self._died(worker.stood_up(parts.reactor.clock()))
+        parts.rollouts.replacement_gone(worker)
         parts.traffic.rescue(worker)
         self._step()
 
@@ -188,7 +192,7 @@ class News:
         on_trial = parts.rollouts.on_trial
         if on_trial and worker.generation == on_trial.number:
             parts.rollouts.undo(on_trial, Trouble(on_trial.error or reason))
-        else:
+        elif not parts.rollouts.replacement_failed(worker, Trouble(reason)):
             parts.record.trouble = Trouble(reason)
         self._step()
 

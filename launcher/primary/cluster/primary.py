@@ -111,7 +111,7 @@ class Primary:
         if self.ending.begun:
             return ClusterState.STOPPING
         rollout = self.rollouts.under_way
-        if rollout and rollout.kind != "scale":
+        if rollout and rollout.kind in ("reload", "restart"):
             return ClusterState.RELOADING
         if self.staffing.exhausted:
             return ClusterState.ERRORED
@@ -153,6 +153,11 @@ class Primary:
     def restart(self, outcome: Outcome, terms: Terms | None = None) -> None:
         """As `Rollouts.restart`."""
         self.rollouts.restart(outcome, terms)
+        self.step()
+
+    def restart_worker(self, slot: int, outcome: Outcome) -> None:
+        """As `Rollouts.restart_worker`."""
+        self.rollouts.restart_worker(slot, outcome)
         self.step()
 
     def scale(self, settings: Settings, outcome: Outcome) -> None:

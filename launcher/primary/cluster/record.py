@@ -29,7 +29,8 @@ class Record:
     """Counts what happens, and remembers the last of it."""
 
     def __init__(self) -> None:
-        self.restarts = {"crash": 0, "timeout": 0, "memory": 0, "recycle": 0, "reload": 0}
+        reasons = ("crash", "timeout", "memory", "recycle", "reload", "restart")
+        self.restarts = dict.fromkeys(reasons, 0)
         self.requests_of_the_gone = 0
         """Requests answered by workers that are dead."""
         self.last_exits: dict[int, LastExit] = {}

@@ -1,4 +1,4 @@
-"""Changes of the whole cluster that a user asks for: reload, restart, scale; one at a time."""
+"""Changes that a user asks for: reload, restart, also of one worker, scale; one at a time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from launcher.config.settings import Settings
 from launcher.errors import LauncherError
 from launcher.primary.cluster.record import Record, Trouble
+from launcher.primary.cluster.replacement import Replacement, replaceable
 from launcher.primary.cluster.staffing import Staffing
 from launcher.primary.log import log, write
 from launcher.primary.processes.generation import Generation, Terms
@@ -44,10 +45,12 @@ class Rollout:
     """One change under way."""
 
     kind: str
-    """``reload``, ``restart`` or ``scale``."""
+    """``reload``, ``restart``, ``scale``, or ``restart of worker 4``."""
     generation: Generation
     """The new one of a reload or restart, the current one of a scale."""
     outcome: Outcome
+    replacement: Replacement | None = None
+    """Of a restart of one worker."""
 
 
 class Rollouts:
@@ -73,7 +76,10 @@ class Rollouts:
         return following if reloads else None
 
     def is_on_trial(self, worker: WorkerHandle) -> bool:
-        """Whether a worker is one of the new generation of a reload."""
+        """Whether a worker is one of the new generation of a reload, or replaces another."""
+        replacement = self.under_way and self.under_way.replacement
+        if replacement and replacement.is_new(worker):
+            return True
         return self.on_trial is not None and worker.generation == self.on_trial.number
 
     def reload(self, outcome: Outcome, terms: Terms | None = None) -> None:
@@ -94,6 +100,14 @@ class Rollouts:
         generation = self._launch("restart", terms)
         self._staffing.replace(generation)
         self.under_way = Rollout("restart", generation, outcome)
+
+    def restart_worker(self, slot: int, outcome: Outcome) -> None:
+        """Replace one worker, the new one first. LauncherError when it cannot be begun."""
+        current = self._current_unless_busy()
+        old = replaceable(slot, self._staffing.wanted, current.online())
+        log(f"restarting {old}: its replacement first")
+        kind = f"restart of worker {old.id}"
+        self.under_way = Rollout(kind, current, outcome, Replacement(old))
 
     def scale(self, settings: Settings, outcome: Outcome) -> None:
         """Have as many workers as these say. Raises LauncherError when that is nothing new."""
@@ -120,6 +134,9 @@ class Rollouts:
         rollout, staffing = self.under_way, self._staffing
         if rollout is None or staffing.current is None:
             return
+        if rollout.replacement:
+            self._conclude_replacement(rollout, rollout.replacement, staffing.current)
+            return
         if rollout.generation not in (staffing.current, staffing.next):
             rollout.generation = staffing.current  # its pool was lost: this one goes on
         workers = staffing.wanted
@@ -134,9 +151,26 @@ class Rollouts:
         """End the change under way, if there is one: it cannot be carried out."""
         rollout, self.under_way = self.under_way, None
         if rollout:
+            if rollout.replacement:
+                rollout.replacement.give_up()
             log(f"{rollout.kind} failed: {trouble.reason}")
             write(trouble.detail)
             rollout.outcome.refused(f"{rollout.kind} failed: {trouble.reason}", trouble.detail)
+
+    def replacement_gone(self, worker: WorkerHandle) -> None:
+        """If this worker was to replace another, that one stays; why is not known yet."""
+        replacement = self.under_way and self.under_way.replacement
+        if replacement and replacement.is_new(worker):
+            replacement.give_up()
+
+    def replacement_failed(self, worker: WorkerHandle, trouble: Trouble) -> bool:
+        """A worker will not do; whether it was to replace another, which stays then."""
+        replacement = self.under_way and self.under_way.replacement
+        if not (replacement and replacement.is_new(worker)):
+            return False
+        worker.leave("restart failed")
+        self.fail(trouble)
+        return True
 
     def undo(self, generation: Generation, trouble: Trouble) -> bool:
         """Discard the new generation of a reload that failed; whether it was one."""
@@ -150,6 +184,17 @@ class Rollouts:
         """The cluster stops: there are no more changes."""
         self._stopped = True
         self.fail(Trouble("the cluster was stopped"))
+
+    def _conclude_replacement(
+        self, rollout: Rollout, replacement: Replacement, current: Generation
+    ) -> None:
+        old, new = replacement.old, replacement.done(current)
+        if new:
+            self.under_way = None
+            log(f"{rollout.kind} done: {new} has its slot")
+            rollout.outcome.done({"slot": old.slot, "old": old.id, "new": new.id})
+        elif why := replacement.impossible(current):
+            self.fail(Trouble(why))
 
     def _launch(self, kind: str, terms: Terms | None) -> Generation:
         self._current_unless_busy()

@@ -16,6 +16,7 @@ from launcher.primary.cluster.primary import Primary
 from launcher.primary.control.server import Answer, Verb
 from launcher.primary.insight.activity import Latencies, activity
 from launcher.primary.insight.meter import Meter
+from launcher.primary.insight.minute import Minute
 from launcher.primary.insight.status import description, report
 from launcher.primary.processes.generation import Terms
 from launcher.state.cluster_folder import ClusterFolder
@@ -28,11 +29,14 @@ _STOP_MARGIN = 5
 class Verbs:
     """The verbs of one cluster."""
 
-    def __init__(self, primary: Primary, folder: ClusterFolder, meter: Meter) -> None:
+    def __init__(
+        self, primary: Primary, folder: ClusterFolder, meter: Meter, minute: Minute
+    ) -> None:
         self._primary = primary
         self._folder = folder
         self._meter = meter
         self._latencies = Latencies(primary)
+        self._minute = minute
 
     def table(self) -> Mapping[str, Verb]:
         """By name; every verb that the protocol knows."""
@@ -43,6 +47,7 @@ class Verbs:
             "stop": self._stop,
             "reload": self._reload,
             "restart": self._restart,
+            "restart_worker": self._restart_worker,
             "scale": self._scale,
             "signal": self._signal,
             "reopen": self._reopen,
@@ -50,13 +55,14 @@ class Verbs:
         }
 
     def _status(self, _args: _Args, answer: Answer) -> None:
-        answer.done(report(self._primary))
+        answer.done(report(self._primary, self._minute.percentiles()))
 
     def _describe(self, _args: _Args, answer: Answer) -> None:
-        answer.done(description(self._primary, self._meter))
+        answer.done(description(self._primary, self._meter, self._minute.percentiles()))
 
     def _activity(self, _args: _Args, answer: Answer) -> None:
-        answer.done(activity(self._primary, self._meter, self._latencies))
+        times = self._minute.percentiles()
+        answer.done(activity(self._primary, self._meter, self._latencies, times))
 
     def _stop(self, _args: _Args, answer: Answer) -> None:
         deadline = self._primary.settings.graceful_timeout + _STOP_MARGIN
@@ -68,6 +74,9 @@ class Verbs:
 
     def _restart(self, args: _Args, answer: Answer) -> None:
         self._primary.restart(_Then(answer, self._keep), self._terms(args))
+
+    def _restart_worker(self, args: _Args, answer: Answer) -> None:
+        self._primary.restart_worker(args["slot"], answer)
 
     def _scale(self, args: _Args, answer: Answer) -> None:
         workers, why = scale_target(args["to"], self._primary.wanted)
@@ -95,6 +104,7 @@ class Verbs:
         self._primary.reset()
         self._meter.clear()
         self._latencies.clear()
+        self._minute.clear()
         answer.done({})
 
     def _terms(self, args: _Args) -> Terms:

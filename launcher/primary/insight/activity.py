@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from launcher.ipc.notes import BOUNDS, BUCKETS, LINE, Activity
@@ -70,12 +71,14 @@ class Latencies:
         return {worker.id: worker.row.times() for worker in self._primary.roster.workers()}
 
 
-def activity(primary: Primary, meter: Meter, latencies: Latencies) -> dict[str, Any]:
+def activity(
+    primary: Primary, meter: Meter, latencies: Latencies, lately: Mapping[str, float | None]
+) -> dict[str, Any]:
     """The answer to ``activity``: that of `report`, rates, times in seconds, running requests."""
     rate, rates = meter.per_second()
     times = latencies.by_worker()
     return {
-        "status": report(primary),
+        "status": report(primary, lately),
         "requests_per_second": rate,
         **_percentiles([sum(counts) for counts in zip(*times.values(), strict=True)]),
         "workers": [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -11,9 +12,15 @@ from launcher.primary.cluster.primary import Primary
 from launcher.primary.insight.meter import Meter
 from launcher.primary.processes.worker_handle import WorkerHandle
 
+UNKNOWN: Mapping[str, float | None] = {"p50": None, "p99": None}
+"""The times of requests where none was answered, or none was looked at."""
 
-def report(primary: Primary) -> dict[str, Any]:
-    """The state of the cluster, in the shape that the command line promises."""
+
+def report(primary: Primary, times: Mapping[str, float | None] = UNKNOWN) -> dict[str, Any]:
+    """The state of the cluster, in the shape that the command line promises.
+
+    ``times``: `p50` and `p99` of the last minute's requests, in seconds.
+    """
     settings = primary.settings
     now = primary.reactor.clock()
     workers = primary.roster.workers()
@@ -37,26 +44,35 @@ def report(primary: Primary) -> dict[str, Any]:
         "active": sum(entry["active"] for entry in entries),
         "streaming": sum(entry["streaming"] for entry in entries),
         "requests": primary.requests,
+        "p50": times["p50"],
+        "p99": times["p99"],
+        "last_exits": _last_exits(primary),
         "restarts": dict(primary.record.restarts),
         "error": primary.error,
         "workers": entries,
     }
 
 
-def description(primary: Primary, meter: Meter) -> dict[str, Any]:
+def description(
+    primary: Primary, meter: Meter, times: Mapping[str, float | None]
+) -> dict[str, Any]:
     """The answer to ``describe``: that of `report`, settings, rates and last exits."""
     rate, worker_rates = meter.per_second()
     terms = primary.terms
     return {
-        "status": report(primary),
+        "status": report(primary, times),
         "settings": terms.settings.values(),
         "mark": terms.mark,
         "requests_per_second": rate,
         "worker_rates": {str(key): value for key, value in worker_rates.items()},
-        "last_exits": [
-            asdict(primary.record.last_exits[slot]) for slot in sorted(primary.record.last_exits)
-        ],
+        "last_exits": _last_exits(primary),
     }
+
+
+def _last_exits(primary: Primary) -> list[dict[str, Any]]:
+    """By slot."""
+    exits = primary.record.last_exits
+    return [asdict(exits[slot]) for slot in sorted(exits)]
 
 
 def _worker(worker: WorkerHandle, now: float) -> dict[str, Any]:

@@ -204,6 +204,11 @@ class WorkerHandle:
         if self.leaving is None or counted:
             self.leaving = Leaving(why, counted, once_replaced)
 
+    def stay(self) -> None:
+        """Its replacement will not do: it is to stay, unless it leaves already."""
+        if self.replaced and self.state is WorkerState.ONLINE:
+            self.leaving = None
+
     def retire(self, why: str, final: bool) -> None:
         """Ask it to finish what it runs and leave; ``why`` as of `leave`.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import time
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from rich.text import Text
 
 from launcher.cli.asking.facts import Facts, stopped
 from launcher.cli.monit.frame import frame
+from launcher.cli.monit.graph import steps
 from launcher.cli.monit.lines import show_time
 from launcher.cli.monit.view import ASCII, View
 from launcher.logs.reading import Line
@@ -67,6 +69,7 @@ def cluster(
         "active": len(workers),
         "streaming": 0,
         "requests": 1200,
+        "last_exits": [],
         "restarts": {"crash": 1, "timeout": 0, "memory": 0, "recycle": 0, "reload": 4},
         "error": None,
         "workers": workers,
@@ -165,9 +168,9 @@ def test_what_waits_is_told_below_its_cluster() -> None:
 
 def test_how_the_requests_have_been() -> None:
     view = dataclasses.replace(FULL, rates=[0.0, 50.0, 100.0, 25.0])
-    assert " requests/s ▁▅█▃  at most 100" in drawn(view, 160, 50)
-    assert " requests/s _=#:  at most 100" in drawn(
-        dataclasses.replace(view, glyphs=ASCII), 160, 50
+    assert " requests/s ▁▄█▂  at most 100" in drawn(view, 160, 36)
+    assert " requests/s _-#.  at most 100" in drawn(
+        dataclasses.replace(view, glyphs=ASCII), 160, 36
     )
 
 
@@ -182,7 +185,7 @@ def test_what_stands_on_the_left_does_not_colour_what_is_beside_it() -> None:
 
 def test_without_requests_there_is_no_peak() -> None:
     view = dataclasses.replace(FULL, rates=[0.0, 0.0])
-    assert " requests/s ▁▁  at most 0" in drawn(view, 160, 50)
+    assert " requests/s ▁▁  at most 0" in drawn(view, 160, 36)
 
 
 WIDTHS = [1, 2, 7, 20, 39, 40, 79, 80, 81, 119, 120, 160, 300]
@@ -273,8 +276,8 @@ def test_a_slot_without_a_worker_is_shown() -> None:
     ("seconds", "shown"),
     [
         (None, "-"),
-        (0.0, "0us"),
-        (0.000_85, "850us"),
+        (0.0, "0µs"),
+        (0.000_85, "850µs"),
         (0.0012, "1.2ms"),
         (0.045, "45ms"),
         (0.9994, "999ms"),
@@ -286,3 +289,30 @@ def test_a_slot_without_a_worker_is_shown() -> None:
 )
 def test_times_are_short(seconds: float | None, shown: str) -> None:
     assert show_time(seconds) == shown
+
+
+def test_graphs_fill_their_rows_and_show_what_is_little() -> None:
+    assert steps([0, 1, 8, 16], 2, "12345678") == ["   8", "1188"]
+    assert steps([0.0, 0.0], 1, "12") == ["11"]
+    assert steps([5], 1, "1234") == ["4"]
+
+
+def test_a_large_screen_shows_what_went_before() -> None:
+    exit_ = {"slot": 1, "id": 3, "pid": 7, "generation": 1, "code": None, "signal": "SIGKILL"}
+    view = View(
+        [cluster(last_exits=[exit_ | {"reason": "crash", "when": 86_400.0}])],
+        rates=[1.0, 4.0, 2.0],
+        times=[0.0004, 0.002, 0.001],
+        lines=[Line(86_400.0, "0", "hello")],
+    )
+    clock = time.strftime("%H:%M:%S", time.localtime(86_400.0))
+    picture = drawn(view, 160, 50)
+    assert any(line.startswith(" requests/s ") and "at most 4.0" in line for line in picture)
+    start = next(i for i, line in enumerate(picture) if line.startswith(" p99 "))
+    assert picture[start].endswith("at most 2.0ms")
+    assert picture[start + 3].strip() == "▇██".replace("▇", picture[start + 3].strip()[0])
+    place = next(i for i, line in enumerate(picture) if "last exits of web" in line)
+    assert picture[place + 1] == f"  1 #3  {clock}  SIGKILL, crash"
+    assert any(f" {clock} 0 hello" in line for line in picture)
+    small = drawn(view, 80, 24)
+    assert not any("last exits" in line or clock in line for line in small)

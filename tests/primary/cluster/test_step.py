@@ -99,6 +99,7 @@ def test_the_workers_of_a_lost_pool_serve_until_those_of_the_next_do(fake: Start
         "memory": 0,
         "recycle": 0,
         "reload": 0,
+        "restart": 0,
     }
 
 

@@ -10,7 +10,7 @@ from launcher.primary.control.verbs import Verbs
 
 def test_every_verb_of_the_protocol_has_its_method() -> None:
     unused: Any = None
-    table = Verbs(unused, unused, unused).table()
+    table = Verbs(unused, unused, unused, unused).table()
     assert table.keys() == VERBS.keys()
     assert {verb: method.__name__ for verb, method in table.items()} == {
         verb: f"_{verb}" for verb in VERBS
