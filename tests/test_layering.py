@@ -57,6 +57,7 @@ ROOMS: Mapping[str, Sequence[str]] = {
         "background",
         "main",
         "signals",
+        "timetable",
         "control",
         "insight",
         "cluster",

@@ -8,6 +8,9 @@
     bind = "0.0.0.0:8000"
     env = { MODE = "shop" }
 
+    [apps.web.environments.staging]     with --environment staging: over those of the app
+    workers = 1
+
 Keys are the options with underscores; what is relative is relative to the
 folder of the file. A mistake is one line with the file, the line and the key.
 
@@ -37,6 +40,9 @@ __all__ = ["FILE", "ConfigFile", "environment", "read_small"]
 FILE = "cluster.toml"
 MAX_SIZE = 256 * 1024
 
+ENVIRONMENTS = "environments"
+ADDRESS = {"bind", "port"}
+
 KEYS = {name: row for name, row in OPTIONS_BY_NAME.items() if name not in ("name", "config")}
 
 WORDS = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
@@ -50,25 +56,40 @@ class ConfigFile:
 
     path: str
     sections: Mapping[str, Section]
+    environments: Mapping[str, Mapping[str, Layer]]
+    """By app and environment: what stands over the app's section."""
 
     @classmethod
     def load(cls, path: str) -> "ConfigFile":
         """Read the file. LauncherError for the first thing that is wrong with it."""
         document = _Document.read(path)
-        return cls(document.path, {name: document.section(name) for name in document.apps()})
+        sections = {name: document.section(name) for name in document.apps()}
+        environments = {name: document.environments(name) for name in sections}
+        return cls(document.path, sections, environments)
 
-    def section(self, name: str) -> Section:
-        """What the file says about an app; LauncherError if it is not in it."""
-        try:
-            return self.sections[name]
-        except KeyError:
+    def section(self, name: str, environment: str | None = None) -> Section:
+        """What the file says about an app, there; LauncherError if that is not in it."""
+        if name not in self.sections:
             known = ", ".join(self.sections)
-            raise LauncherError(f"{self.path}: has no app {name!r}, only: {known}") from None
+            raise LauncherError(f"{self.path}: has no app {name!r}, only: {known}")
+        section = self.sections[name]
+        if environment is None:
+            return section
+        known = ", ".join(self.environments[name])
+        if environment not in self.environments[name]:
+            only = (
+                f"only: {known}" if known else f"such as [apps.{name}.environments.{environment}]"
+            )
+            raise LauncherError(f"{self.path}: {name} has no environment {environment!r}, {only}")
+        return section._replace(given=_over(section.given, self.environments[name][environment]))
 
 
-def environment(path: str, name: str) -> dict[str, str]:
-    """The variables that the file sets for an app now. LauncherError if it has no such app."""
-    return _Document.read(path).environment(name)
+def environment(path: str, name: str, of: str | None = None) -> dict[str, str]:
+    """The variables that the file sets for an app now; ``of``: in this environment.
+
+    LauncherError if it has no such app or environment.
+    """
+    return _Document.read(path).environment(name, of)
 
 
 class _Document:
@@ -113,24 +134,33 @@ class _Document:
         except ValueError as error:
             self._refuse(where, str(error))
         self._environment_of(where)
-        given = self._given(("defaults",))
-        own = self._given(where)
-        if given.keys() & {"bind", "port"} and own.keys() & {"bind", "port"}:
-            given = {key: value for key, value in given.items() if key not in ("bind", "port")}
-        return Section(self.path, name, given | own)
+        return Section(self.path, name, _over(self._given(("defaults",)), self._given(where)))
 
-    def environment(self, name: str) -> dict[str, str]:
+    def environments(self, name: str) -> dict[str, Layer]:
+        found = {}
+        for each in self._table(("apps", name, ENVIRONMENTS)):
+            where = ("apps", name, ENVIRONMENTS, each)
+            self._environment_of(where)
+            found[each] = self._given(where)
+        return found
+
+    def environment(self, name: str, of: str | None) -> dict[str, str]:
         if name not in self._table(("apps",)):
             raise LauncherError(f"{self._shown}: has no app {name!r} any more")
-        return self._environment_of(("defaults",)) | self._environment_of(("apps", name))
+        found = self._environment_of(("defaults",)) | self._environment_of(("apps", name))
+        if of is None:
+            return found
+        if of not in self._table(("apps", name, ENVIRONMENTS)):
+            raise LauncherError(f"{self._shown}: {name} has no environment {of!r} any more")
+        return found | self._environment_of(("apps", name, ENVIRONMENTS, of))
 
     def _given(self, where: Path) -> Layer:
         layer = {}
         for key, value in self._table(where).items():
-            if key == "env":
+            if key == "env" or (key == ENVIRONMENTS and len(where) == 2):  # of an app
                 continue
             place = (*where, key)
-            if key not in KEYS:
+            if key not in KEYS or (key == "environment" and len(where) > 2):
                 self._refuse(place, _unknown(key, [*KEYS, "env"], _hint(key)))
             layer[key] = self._read(KEYS[key], value, place)
         return layer
@@ -192,6 +222,13 @@ def read_small(path: str) -> bytes:
     if len(data) > MAX_SIZE:
         raise LauncherError(f"{path}: is larger than {MAX_SIZE >> 10} KiB")
     return data
+
+
+def _over(below: Layer, above: Layer) -> Layer:
+    """Both, the upper one first; an address of it stands for all of the lower one's."""
+    if below.keys() & ADDRESS and above.keys() & ADDRESS:
+        below = {key: value for key, value in below.items() if key not in ADDRESS}
+    return below | above
 
 
 def _unknown(key: str, known: list[str], hint: str) -> str:

@@ -64,7 +64,7 @@ def set_by_files(settings: Settings) -> set[str]:
         if settings.config:
             from launcher.config.cluster_toml import environment
 
-            found |= environment(settings.config, settings.name).keys()
+            found |= environment(settings.config, settings.name, settings.environment).keys()
     with suppress(OSError, ValueError):
         if settings.env_file:
             from dotenv import dotenv_values

@@ -21,7 +21,7 @@ def mark_of(settings: Settings, salt: str) -> str:
     """
     digest = blake2b(key=salt.encode())
     if settings.config:
-        variables = environment(settings.config, settings.name)
+        variables = environment(settings.config, settings.name, settings.environment)
         digest.update(repr(sorted(variables.items())).encode())
     if settings.env_file:
         digest.update(read_small(settings.env_file))

@@ -11,6 +11,7 @@ import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import BinaryIO
 
 from launcher.folders import absolute
@@ -24,6 +25,7 @@ __all__ = [
     "open_regular",
     "read_app",
     "read_bytes",
+    "read_cron",
     "read_file",
     "read_folder",
     "read_glob",
@@ -179,6 +181,20 @@ def read_folder(text: str) -> str:
     if not os.access(path, os.X_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     return path
+
+
+def read_cron(text: str) -> str:
+    """Cron expressions, several with ``;``."""
+    from cronsim import CronSim, CronSimError  # only those that use it wait for it
+
+    for expression in text.split(";"):
+        try:
+            CronSim(expression.strip(), datetime(2000, 1, 1))
+        except CronSimError:
+            raise ValueError(
+                "is no cron expression: write 0 4 * * * for 4:00 each day, several with ;"
+            ) from None
+    return text
 
 
 def read_glob(text: str) -> str:

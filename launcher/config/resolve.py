@@ -82,6 +82,8 @@ def resolve(
     agree with; the line names the source.
     """
     given = _merge(flags, environ, section)
+    if section is None and "environment" in given:
+        raise UsageError(f"{given['environment'].source} is for apps of a cluster.toml")
     rows = OPTIONS_BY_NAME
     values = {key: _read(rows[key], given[key]) for key in given if not rows[key].beside_app}
     beside = values.get("chdir") if "chdir" in given else None

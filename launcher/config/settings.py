@@ -21,6 +21,7 @@ from launcher.config.readers import (
     one_of,
     read_app,
     read_bytes,
+    read_cron,
     read_file,
     read_folder,
     read_glob,
@@ -187,8 +188,20 @@ class Settings:
         "Files and folders that --watch does not heed: a glob below --chdir. May be repeated.",
         repeatable=True,
     )
+    reload_at: str | None = option(
+        None,
+        read_cron,
+        "CRON",
+        'Reload at these times, local: cron expressions such as "0 4 * * *", several with ;.',
+    )
     config: str | None = option(
         None, read_file, "FILE", "cluster.toml with the settings of one or more apps.", short="-c"
+    )
+    environment: str | None = option(
+        None,
+        check_name,
+        "NAME",
+        "Keys of [apps.APP.environments.NAME] come first.",
     )
     access_log: bool = option(False, read_switch, "", "Log every request.")
     log_format: str = option(

@@ -30,6 +30,7 @@ from launcher.primary.processes.generation import Terms
 from launcher.primary.processes.roster import Roster
 from launcher.primary.reactor import Reactor
 from launcher.primary.signals import heed_signals
+from launcher.primary.timetable import Timetable
 from launcher.primary.traffic import Traffic
 from launcher.state.cluster_folder import ClusterFolder
 from launcher.state.neighbours import listens_on
@@ -94,6 +95,7 @@ def _serve(settings: Settings, folder: ClusterFolder, on_ready: Ready | None, ma
         minute.start()
         FolderGuard(primary, folder, control).start()
         Rounds(primary).start()
+        Timetable(primary).start()
         primary.start()
         # What is imported lives as long as we do. A collector that does not look at
         # it is quick, and so looks often enough at what workers leave behind.

@@ -56,6 +56,7 @@ MEANT = {
 
 OPTIONS_MEANT = {
     "-i": "-w N, or -w auto",
+    "--cron-restart": "--reload-at CRON",
     "--exp-backoff-restart-delay": "nothing to type: restarts always back off",
     "--ignore-watch": "--watch-ignore PATTERN",
     "--instances": "--workers N, or --workers auto",

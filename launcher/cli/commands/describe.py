@@ -121,8 +121,10 @@ def _summary(facts: Facts, logs: list[str]) -> list[str]:
     name = click.style(printable(status["name"]), bold=True)
     state = click.style(printable(status["status"]), fg=OF_STATE.get(status["status"]))
     restarts = ", ".join(f"{count} {why}" for why, count in status["restarts"].items() if count)
+    environment = facts.settings.get("environment")
+    where = f", environment {environment}" if environment else ""
     rows = [
-        ("app", status["app"]),
+        ("app", f"{status['app']}{where}"),
         ("listens on", f"{', '.join(map(str, status['bind']))}; policy {status['policy']}"),
         ("workers", f"{facts.ready} of {status['workers_wanted']} ready ({status['sizing']})"),
         *_to_plan_for(facts),

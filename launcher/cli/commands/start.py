@@ -41,6 +41,8 @@ def start(apps: tuple[str, ...], **flags: Any) -> int:
     app = "shop:app"
     bind = "127.0.0.1:8001"
     env = { MODE = "production" }
+    [apps.shop.environments.staging]    (start --environment staging)
+    workers = 1
     """
     from launcher.cli.starting.plan import plans_for_start
     from launcher.cli.starting.together import start_all

@@ -7,6 +7,7 @@ cluster that was started before; an app. With ``--config`` only the first.
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,10 +103,25 @@ class Planner:
     def section(self, name: str) -> Plan:
         """An app of the file."""
         assert self.file
-        section = self.file.section(name)
-        settings = resolve(self._flags, self._environ, section)
+        environment = self._environment(name)
+        section = self.file.section(name, environment)
+        flags = {**self._flags, "environment": environment}
+        settings = resolve(flags, self._environ, section)
         self._refuse_another_name(name)
         return Plan(settings, self.file)
+
+    def _environment(self, name: str) -> str | None:
+        """The environment that is asked for, else the one that the cluster has, else the file's."""
+        assert self.file
+        if asked := self.given.get("environment"):
+            return asked.texts[0]
+        with suppress(LauncherError):
+            entry = self._home.entry(name) if self._home else None
+            kept = entry.settings if entry else None
+            if kept and kept.get("config") == self.file.path and kept.get("environment"):
+                return str(kept["environment"])
+        named = self.file.section(name).given.get("environment")
+        return named.texts[0] if named else None
 
     def sections(self) -> list[Plan]:
         """Every app of the file, or the one that ``--name`` names."""

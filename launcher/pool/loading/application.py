@@ -50,7 +50,7 @@ class Application(BaseApplication):
         if settings.env_file:
             os.environ.update(_read_env_file(settings.env_file))
         if settings.config:
-            os.environ.update(_read_config(settings.config, settings.name))
+            os.environ.update(_read_config(settings.config, settings))
         self._notices += provide()
         ours = _ours(settings, self.boot.addresses)
         told = "app" in settings.sources
@@ -127,12 +127,12 @@ def _wsgi_app(name: str, app: Any) -> Any:
     return app
 
 
-def _read_config(path: str, name: str) -> dict[str, str]:
+def _read_config(path: str, settings: Settings) -> dict[str, str]:
     """The variables that cluster.toml sets for this app now. They win over the others."""
     from launcher.config.cluster_toml import environment
 
     try:
-        return environment(path, name)
+        return environment(path, settings.name, settings.environment)
     except LauncherError as error:
         raise LoadError(f"cannot read the environment: {error}") from None
 
