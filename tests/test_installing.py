@@ -68,6 +68,12 @@ def test_it_is_installed_with_what_it_needs_and_serves_in_any_folder(
     command = str(place / "bin/launcher")
     assert run(command, "--version", cwd=tmp_path) == f"launcher {__version__}\n"
     run(command, "start", "web:app", "-w", "1", "-p", "0", cwd=tmp_path)
+    (tmp_path / "shop.py").write_text(
+        APP.replace("def app(", "def create_app():\n    return serve\n\ndef serve(")
+    )
+    run(command, "start", "shop", "-w", "1", "-p", "0", cwd=tmp_path)
+    assert run(command, "ping", "shop", cwd=tmp_path) == "shop is online\n"
+    assert run(command, "delete", "shop", cwd=tmp_path) == "deleted shop\n"
     try:
         (cluster,) = json.loads(run(command, "list", "--json", cwd=tmp_path))
         assert requests.get(f"http://{cluster['bind'][0]}/", timeout=10).text == "ok"
