@@ -11,7 +11,7 @@ long     ``TEST_SIZE=full pytest    all, with every load as large as is promised
 
 ``.ci/run`` runs the default tier and, after it, what is marked ``install``.
 
-``quick`` is given by rule: to a test that takes none of the fixtures of CLUSTERS, is in none of the
+``quick`` is given by rule: to a test that takes none of the fixtures of STARTERS, is in none of the
 rooms of REAL and is not marked ``slow``, ``install`` or ``long``. ``tests/test_smoke.py`` is marked
 by hand.
 
@@ -31,8 +31,8 @@ from xdist.scheduler import LoadFileScheduling
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
-CLUSTERS = frozenset({"console", "start_background", "start_cluster", "start_shared"})
-"""Fixtures that start real clusters."""
+STARTERS = frozenset({"console", "shell", "start_background", "start_cluster", "start_shared"})
+"""Fixtures that start clusters, or commands."""
 
 ALONE = "tests/alone/"
 LONGEST = "tests/faults/"
@@ -53,8 +53,8 @@ def mark(items: list[pytest.Item]) -> None:
 
 def _is_quick(item: pytest.Item) -> bool:
     held_back = any(item.get_closest_marker(name) for name in ("slow", "install", "long"))
-    starts_a_cluster = CLUSTERS.intersection(getattr(item, "fixturenames", ()))
-    return not (held_back or starts_a_cluster or item.nodeid.startswith(REAL))
+    starts = STARTERS.intersection(getattr(item, "fixturenames", ()))
+    return not (held_back or starts or item.nodeid.startswith(REAL))
 
 
 def _turn(item: pytest.Item) -> int:

@@ -49,6 +49,7 @@ class Troupe:
         self.opened = threading.Event()
         self.let_go = threading.Event()
         """What is held up goes on."""
+        self._starting = threading.Lock()
         self._closed = False
         self._threads: list[threading.Thread] = []
         self._size = size
@@ -73,7 +74,8 @@ class Troupe:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._closed = True
+        with self._starting:  # the watcher may just start one, which is to end as well
+            self._closed = True
         self.let_go.set()
         for _none in self._threads:
             self.jobs.waiting.put(None)
@@ -86,16 +88,17 @@ class Troupe:
         stop_watching(self.lead)
 
     def start_thread(self) -> bool:
-        if self._closed:
-            return False
-        pad: Any = Pad()
-        seat = Seat(len(self.seats), pad)
-        seat.vacant = False
-        self.seats.append(seat)
-        thread = threading.Thread(target=self._work, args=(seat,))
-        thread.start()
-        self._threads.append(thread)
-        return True
+        with self._starting:
+            if self._closed:
+                return False
+            pad: Any = Pad()
+            seat = Seat(len(self.seats), pad)
+            seat.vacant = False
+            self.seats.append(seat)
+            thread = threading.Thread(target=self._work, args=(seat,))
+            thread.start()
+            self._threads.append(thread)
+            return True
 
     def do(self, job: Callable[[], object]) -> threading.Event:
         """Have a job done; set when it begins."""
