@@ -331,7 +331,7 @@ TELLS_THE_TIME = {
     "primary/log.py",
     "primary/cluster/record.py",
     "worker/exchange/access_log.py",
-    "worker/exchange/hotpath.py",
+    "worker/exchange/plain_response.py",
 }
 """What writes the time of day into logs, reports and responses, and decides nothing by it."""
 
