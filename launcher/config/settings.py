@@ -159,7 +159,7 @@ class Settings:
         None,
         read_bind,
         "ADDRESS",
-        "Where probes ask /livez and /readyz: host:port, [v6]:port, :port or unix:path.",
+        "Answer /livez, /readyz and /status.json here: host:port or unix:PATH; off by default.",
     )
     max_requests: int = option(
         0, whole(0, 1_000_000_000), "N", "Recycle a worker after so many requests; 0: never."

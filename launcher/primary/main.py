@@ -11,21 +11,25 @@ from collections.abc import Callable
 
 from setproctitle import setproctitle
 
+from launcher.config.address import url
 from launcher.config.inherited import inherited
 from launcher.config.settings import Settings, parse_bind
 from launcher.descriptors import raise_limit
+from launcher.errors import LauncherError
 from launcher.primary import log
 from launcher.primary.cluster.first_start import FirstStart
 from launcher.primary.cluster.primary import Primary
 from launcher.primary.cluster.rounds import Rounds
-from launcher.primary.connections.listeners import open_listeners
+from launcher.primary.connections.listeners import Listener, open_listeners
 from launcher.primary.connections.room import require_descriptors
 from launcher.primary.connections.unix_socket import access_of
 from launcher.primary.control.folder_guard import FolderGuard
 from launcher.primary.control.server import ControlServer
 from launcher.primary.control.verbs import Verbs
+from launcher.primary.insight.health import pages
 from launcher.primary.insight.meter import Meter
 from launcher.primary.insight.minute import Minute
+from launcher.primary.insight.status_server import BACKLOG, StatusServer
 from launcher.primary.processes.generation import Terms
 from launcher.primary.processes.roster import Roster
 from launcher.primary.reactor import Reactor
@@ -67,6 +71,7 @@ def _serve(settings: Settings, folder: ClusterFolder, on_ready: Ready | None, ma
     listeners = open_listeners(
         map(parse_bind, settings.bind), settings.backlog, access_of(settings), listens_on
     )
+    status_listener = _open_status(settings, listeners)
     _tell_what_only_export_heeds(settings)
     reactor = Reactor(on_defect=_tolerant())
 
@@ -84,6 +89,7 @@ def _serve(settings: Settings, folder: ClusterFolder, on_ready: Ready | None, ma
         FirstStart(folder.findable, ready if on_ready else None),
     )
     meter, minute = Meter(primary), Minute(primary)
+    status = StatusServer(reactor, status_listener, pages(primary)) if status_listener else None
     try:
         heed_signals(primary)
         verbs = Verbs(primary, folder, meter, minute).table()
@@ -107,6 +113,8 @@ def _serve(settings: Settings, folder: ClusterFolder, on_ready: Ready | None, ma
         _leave(folder, primary)
         control.close()
     finally:
+        if status:
+            status.close()
         primary.close()
         reactor.close()
     if primary.ending.failure:
@@ -114,11 +122,29 @@ def _serve(settings: Settings, folder: ClusterFolder, on_ready: Ready | None, ma
     return 0
 
 
+def _open_status(settings: Settings, listeners: list[Listener]) -> Listener | None:
+    """Listen on the status address, if there is one. Raises LauncherError, with all closed.
+
+    A unix socket there is open to every user, as a port would be.
+    """
+    if not settings.status_bind:
+        return None
+    try:
+        (listener,) = open_listeners(
+            [parse_bind(settings.status_bind)], BACKLOG, other="--status-bind"
+        )
+    except LauncherError:
+        for each in listeners:
+            each.close()
+        raise
+    log.log(f"status at {url(listener.address)}: /livez, /readyz, /status.json")
+    return listener
+
+
 def _tell_what_only_export_heeds(settings: Settings) -> None:
-    """Warn of settings that only ``export`` heeds: users could rely on them."""
-    for flag, value in (("--status-bind", settings.status_bind), ("--drain", settings.drain)):
-        if value:
-            log.log(f"{flag} is for export only: this version does not heed it itself")
+    """Warn of a setting that only ``export`` heeds: users could rely on it."""
+    if settings.drain:
+        log.log("--drain is for export only: this version does not heed it itself")
 
 
 def _leave(folder: ClusterFolder, primary: Primary) -> None:

@@ -358,7 +358,7 @@ def test_a_privileged_port(public: Path) -> None:
     assert done.returncode == 1
     assert done.stderr == (
         "launcher: cannot listen on 127.0.0.1:80: permission denied; ports below 1024 need"
-        " privileges, choose another with --port\n"
+        " privileges, choose another with --port or --bind\n"
     )
     assert [*(public / "home").iterdir()] == []
 

@@ -98,11 +98,13 @@ def open_listeners(
     backlog: int,
     access: Access = ALL,
     neighbour: Callable[[BindAddress], str | None] = lambda _: None,
+    other: str = "--port or --bind",
 ) -> list[Listener]:
     """Listen on every address; what systemd passed (LISTEN_FDS) comes first.
 
     ``access``: which users may connect to unix sockets. ``neighbour``: the name of the cluster
-    that has an address, where it is one of this user's. Raises LauncherError, with nothing left
+    that has an address, where it is one of this user's. ``other``: the options that
+    choose another address. Raises LauncherError, with nothing left
     open, when one of them cannot be had.
     """
     listeners = _from_systemd(backlog)
@@ -115,7 +117,7 @@ def open_listeners(
         for listener in listeners:
             listener.close()
         owner = neighbour(address) if error.errno == errno.EADDRINUSE else None
-        why = _explain(error, address, owner)
+        why = _explain(error, address, owner, other)
         raise LauncherError(f"cannot listen on {address}: {why}") from None
     return listeners
 
@@ -210,16 +212,16 @@ def _text(sock: socket.socket) -> str:
     return f"unix:{os.fsdecode(name)}"
 
 
-def _explain(error: OSError, address: BindAddress, owner: str | None) -> str:
+def _explain(error: OSError, address: BindAddress, owner: str | None, other: str) -> str:
     if isinstance(error, socket.gaierror):
         return f"{error.strerror}: no such host"
     if owner:
         return (
             f"cluster {owner!r} has it: python -m launcher stop {owner},"
-            " or choose another with --port or --bind"
+            f" or choose another with {other}"
         )
     if error.errno == errno.EADDRINUSE:
-        return "it is in use; stop what uses it, or choose another with --port or --bind"
+        return f"it is in use; stop what uses it, or choose another with {other}"
     if error.errno == errno.EACCES and address.kind != "unix":
-        return "permission denied; ports below 1024 need privileges, choose another with --port"
+        return f"permission denied; ports below 1024 need privileges, choose another with {other}"
     return (error.strerror or str(error)).lower()
