@@ -80,16 +80,17 @@ def activity(
     return {
         "status": report(primary, lately),
         "requests_per_second": rate,
-        **_percentiles([sum(counts) for counts in zip(*times.values(), strict=True)]),
+        **percentiles([sum(counts) for counts in zip(*times.values(), strict=True)]),
         "workers": [
-            {"id": worker, "requests_per_second": rates.get(worker, 0.0), **_percentiles(counts)}
+            {"id": worker, "requests_per_second": rates.get(worker, 0.0), **percentiles(counts)}
             for worker, counts in times.items()
         ],
         "active": _active(primary),
     }
 
 
-def _percentiles(counts: _Counts) -> dict[str, float | None]:
+def percentiles(counts: _Counts) -> dict[str, float | None]:
+    """``p50`` and ``p99`` in seconds; None where nothing was answered."""
     return {"p50": _seconds(counts, 0.50), "p99": _seconds(counts, 0.99)}
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from launcher.ipc.notes import BOUNDS, BUCKETS
-from launcher.policy.latency import percentile
+from launcher.ipc.notes import BUCKETS
+from launcher.primary.insight.activity import percentiles
 
 if TYPE_CHECKING:
     from launcher.primary.cluster.primary import Primary
@@ -41,8 +41,7 @@ class Minute:
     def percentiles(self) -> dict[str, float | None]:
         """``p50`` and ``p99`` in seconds; None where nothing was answered."""
         columns = zip(*self._samples, self._new(self._now()), strict=True)
-        counts = [sum(column) for column in columns]
-        return {"p50": _seconds(counts, 0.50), "p99": _seconds(counts, 0.99)}
+        return percentiles([sum(column) for column in columns])
 
     def _sample(self) -> None:
         now = self._now()
@@ -60,8 +59,3 @@ class Minute:
 
     def _now(self) -> dict[int, _Counts]:
         return {worker.id: worker.row.times() for worker in self._primary.roster.workers()}
-
-
-def _seconds(counts: _Counts, share: float) -> float | None:
-    found = percentile(counts, BOUNDS, share)
-    return None if found is None else round(found / 1e9, 6)
