@@ -1,6 +1,57 @@
 """How a log file is followed by a new one: what the files are called, kept, saved, forgotten.
 
-Only in the turn of the process that does it (`launcher.logs.times`).
+Theory of operation
+===================
+
+**Parties.** The *writers* of a source: the worker of a slot and its successor, or the pools of
+two generations, each a process; its threads take turns at a mutex of their own. *Child processes*
+of the app, and its C code: they write to descriptors that they inherited, know no name, and take
+no turn. *Readers* (`launcher.logs.reading`) follow files by descriptor. *Outsiders*: logrotate
+renames or truncates, a user removes. And any process may be stopped, or die, between any two
+steps.
+
+**Invariant.** A line is whole, in one file, which has a name or is open in a process that writes
+to it. The numbers of files only rise: what was ``.1`` becomes ``.2`` or goes, and never comes
+back.
+
+There are two locks, both records of the file of marks (fcntl(2)), so the kernel drops them with
+their holder. The *turn to write* orders the lines and their marks. Appending is safe without it
+(O_APPEND, write(2)), so a writer that does not get it in time does without. The *turn to rotate*
+is what no process does without: two that rename at once would put an empty file over one with
+lines in it. So where that is held the file just grows. Writer A rotates (`Rotation.turn_over`):
+
+    A1  saves the oldest file if a child still writes to it: it becomes the next one
+    A2  opens the next file, which is empty
+    A3  renames, from the first number that is free down to 0: ``0.log.1`` to ``0.log.2``, then
+        ``0.log`` to ``0.log.1``
+    A4  renames the next file to ``0.log``
+
+* *Writer B looks before A3 and writes after A4*: B has no turn, or A had none. The line is whole,
+  at the end of ``0.log.1``. B looks by name before each line, so the next one is in the new file.
+* *B looks between A3 and A4*, and there is no ``0.log``: without a turn B goes on in the file
+  that it has open. With a turn B takes the name for free and makes the file, which A4 then
+  replaces. That needs a B that was stopped with its turn for `PATIENCE` and goes on just between
+  two renames: the one way left for a line to be lost here.
+* *A dies after A2*: the next rotation empties the next file. *In A3*: one number is free, and the
+  next A3 goes only up to it, so no file is renamed over another. *Before A4*: the next writer
+  makes the file.
+* *A cannot go on* (no descriptor, no space): that shows at A2, before anything is renamed.
+* *A child writes to the oldest file*: removing that would lose what it writes from then on.
+  Whether it does, the kernel tells (`is_being_written`). Where no full file is kept, the file is
+  emptied in place.
+* *logrotate renames the file*: as A3 and A4 by another; a writer finds that at its next line. *It
+  truncates*: O_APPEND goes on at the new end.
+
+**Rejected.** *One process that writes for all*, the primary or a logger behind pipes: where it
+stands still or dies, apps block in their prints, and last words are lost. *flock(2)*: a forked
+child shares the lock of its parent, and keeps it when that dies. *Copy, then truncate*: what is
+written in between is lost. *A signal to reopen*: until it is heard, lines go to the old file, and
+a process that is stopped hears nothing.
+
+**Measured** (CPU time, Python 3.11, one process, lines of 80 bytes): a line takes 6.7 us, of
+which the turn is 0.74 and the look by name 0.77; write(2) alone is 0.37.
+``tests/logs/test_storm.py`` has several processes and threads write as fast as they can over
+rotations, and counts the lines.
 """
 
 from __future__ import annotations
@@ -82,7 +133,7 @@ class Rotation:
         return open_file(self._folder, next_name(self._source), APPENDING | os.O_TRUNC)
 
     def _shift(self) -> None:
-        """Make the current file number 1. Up to the first gap, as a death in here leaves one."""
+        """Make the current file number 1, that number 2, and so on up to the first free number."""
         keep = self._keep
         numbers = segments(self._folder).get(self._source, [])
         free = next((number for number in range(1, keep) if number not in numbers), keep)
@@ -107,7 +158,7 @@ class Rotation:
         os.rename(old, new, src_dir_fd=self._folder, dst_dir_fd=self._folder)
 
     def _forget_marks(self) -> None:
-        """Those of files that are gone."""
+        """Forget the marks of files that are gone."""
         names = [file_name(self._source, n) for n in segments(self._folder)[self._source]]
         inodes = {os.stat(name, dir_fd=self._folder).st_ino for name in names}
         self._times.keep(inodes.__contains__)

@@ -18,12 +18,14 @@ from dataclasses import dataclass
 from launcher.worker.connection.connection import Connection
 
 QUICK = 5_000_000
-"""Nanoseconds that a response waits at most for the requests behind it, as a rule."""
+"""Nanoseconds of the app's time after which all that is held is sent: a response waits for 5 ms,
+and for longer only where the last request behind it takes longer."""
 
 _PROBATION = 64
 """Requests in a row that have to take less than `QUICK` before responses are held."""
 
 _MOST = 32
+"""Responses that are held at most."""
 
 
 @dataclass(slots=True)

@@ -230,7 +230,7 @@ class Crew:
                     parking.ready.append((fd, events))
             desk.take_in_what_is_ready()
             if self._lead.term:
-                parking.nudge()  # the new leader may have looked at `ready` before we added to it
+                parking.nudge()  # the new leader may have found `ready` empty before, and wait
         if desk.open or len(self.queue) or self._row.waiting:
             desk.look(now)
         if now - self.queue.oldest(now) >= _WORTH_A_LINE:
