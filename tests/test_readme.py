@@ -409,6 +409,23 @@ def test_every_page_that_is_linked_exists() -> None:
         assert [link for link in linked if not (path.parent / link).exists()] == []
 
 
+def test_every_heading_that_is_linked_exists() -> None:
+    pages = (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
+    found = 0
+    for page in pages:
+        for linked, anchor in re.findall(r"\]\((?!http)([^)#]*)#([^)]+)\)", page.read_text()):
+            target = page.parent / linked if linked else page
+            headings = re.findall(r"^#+ (.+)$", target.read_text(), flags=re.MULTILINE)
+            assert anchor in map(_anchor, headings), f"{page.name}: {linked}#{anchor}"
+            found += 1
+    assert found
+
+
+def _anchor(heading: str) -> str:
+    """What GitHub makes of a heading."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
 # The tables
 
 
