@@ -89,7 +89,9 @@ def _serve(settings: Settings, folder: ClusterFolder, on_ready: Ready | None, ma
         FirstStart(folder.findable, ready if on_ready else None),
     )
     meter, minute = Meter(primary), Minute(primary)
-    status = StatusServer(reactor, status_listener, pages(primary)) if status_listener else None
+    status = None
+    if status_listener:
+        status = StatusServer(reactor, status_listener, pages(primary, minute.percentiles))
     try:
         heed_signals(primary)
         verbs = Verbs(primary, folder, meter, minute).table()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 from launcher.policy.lifecycle import ClusterState
@@ -11,12 +12,12 @@ from launcher.primary.insight.status import report
 from launcher.primary.insight.status_server import Page, Pages
 
 
-def pages(primary: Primary) -> Pages:
-    """By path, what is answered of this cluster."""
+def pages(primary: Primary, times: Callable[[], Mapping[str, float | None]]) -> Pages:
+    """By path, what is answered of this cluster; ``times``: as of `report`."""
     return {
         "/livez": lambda: _livez(primary),
         "/readyz": lambda: _readyz(primary),
-        "/status.json": lambda: _status(primary),
+        "/status.json": lambda: _status(primary, times()),
     }
 
 
@@ -39,8 +40,8 @@ def _readyz(primary: Primary) -> Page:
     return Page(f"ready, {online}\n")
 
 
-def _status(primary: Primary) -> Page:
-    return Page(json.dumps(report(primary)) + "\n", content_type="application/json")
+def _status(primary: Primary, times: Mapping[str, float | None]) -> Page:
+    return Page(json.dumps(report(primary, times)) + "\n", content_type="application/json")
 
 
 def _unavailable(why: str) -> Page:

@@ -9,6 +9,7 @@ import pytest
 
 from launcher.policy.lifecycle import ClusterState
 from launcher.primary.insight.health import pages
+from launcher.primary.insight.status import UNKNOWN
 
 
 def primary(
@@ -39,7 +40,7 @@ def primary(
     ],
 )
 def test_alive_and_ready(subject: Any, alive: int, ready: int, told: str) -> None:
-    made = pages(subject)
+    made = pages(subject, lambda: UNKNOWN)
     assert made["/livez"]().status == alive
     page = made["/readyz"]()
     assert page.status == ready
