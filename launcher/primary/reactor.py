@@ -14,6 +14,7 @@ Handler = Callable[[int, int], None]
 """Called with its descriptor and the epoll events on it."""
 
 _LONGEST_WAIT = 60.0
+"""Seconds in one epoll_wait(2), where no timer is due before."""
 
 
 class Timer:

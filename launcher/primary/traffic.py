@@ -123,7 +123,7 @@ class Traffic:
         self._dispatcher.serve_with([], hopeless=True)
 
     def close(self) -> None:
-        """Release what is held."""
+        """Close the listeners, and hang up on clients that still read their last response."""
         self._farewell.close()
         for listener in self._listeners:
             listener.close()

@@ -46,8 +46,11 @@ _ENOUGH = 4
 """Requests that tell how long those of a path wait; with fewer, its kind has a say."""
 
 _FIRST_TRIAL, _LAST_TRIAL = 16, 1024
-_STREAK = 8
-_LOST = 2
+"""Requests that are handed over before the first trial of a kind, and at most before another: the
+number doubles with each trial."""
+
+_STREAK, _LOST = 8, 2
+"""A trial takes 8 requests, or ends with the second if the first two are both held up."""
 
 _EVERY = 64
 """Of the requests that are handed over one in so many is measured."""

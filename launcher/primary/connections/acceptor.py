@@ -20,6 +20,7 @@ _BATCH = MAX_DESCRIPTORS
 one message."""
 
 _PAUSE = 0.1
+"""Seconds until it is tried again to accept, after there was no descriptor or no room."""
 
 _NOTHING_THERE = frozenset({errno.EAGAIN, errno.EINTR})
 

@@ -69,7 +69,7 @@ class Farewell:
         self._reactor.call_at(latest, self._expire)
 
     def close(self) -> None:
-        """Close all at once."""
+        """Hang up at once on all clients that still read their last response."""
         for fd in list(self._leaving):
             self._end(fd)
 

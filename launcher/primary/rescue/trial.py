@@ -19,6 +19,7 @@ from launcher.primary.reactor import Reactor, Timer
 from launcher.primary.rescue.accounting import figures
 
 _LOOK = 0.005
+"""Seconds between looks whether a suspect has begun, is answered or has outlived its moment."""
 
 _MOMENT = 0.1
 """Seconds before and after the age in question."""
