@@ -55,7 +55,7 @@ def test_many_reloads_lose_nothing(cluster: Cluster, counts: Path) -> None:
     status = cluster.status()
     assert status["generation"] == TIMES + 1
     assert status["restarts"] == {
-        "crash": 0, "timeout": 0, "memory": 0, "recycle": 0, "reload": TIMES
+        "crash": 0, "timeout": 0, "memory": 0, "recycle": 0, "reload": TIMES, "restart": 0
     }  # fmt: skip
     eventually(lambda: len(children(cluster.pid)) == 1)
 

@@ -82,7 +82,7 @@ def assert_replaced_one(cluster: Cluster, before: set[int]) -> None:
     eventually(lambda: cluster.ready() and len(before - {*pids(cluster).values()}) == 1)
     eventually(lambda: any(cluster.status()["restarts"].values()))  # counted when it is gone
     restarts = cluster.status()["restarts"]
-    assert restarts == {"crash": 0, "timeout": 1, "memory": 0, "recycle": 0, "reload": 0}
+    assert {why: count for why, count in restarts.items() if count} == {"timeout": 1}
 
 
 def test_several_that_hang_at_once_each_get_504(cluster: Cluster) -> None:
