@@ -159,7 +159,7 @@ class Settings:
         None,
         read_bind,
         "ADDRESS",
-        "Answer /livez, /readyz and /status.json here: host:port or unix:PATH; off by default.",
+        "Answer /livez, /readyz, /metrics, /status.json here: host:port or unix:PATH.",
     )
     max_requests: int = option(
         0, whole(0, 1_000_000_000), "N", "Recycle a worker after so many requests; 0: never."

@@ -6,8 +6,10 @@ the moment its ``state`` is set, which is written last and cleared first.
 
 from __future__ import annotations
 
+import itertools
+import math
 import struct
-from bisect import bisect
+from bisect import bisect_left
 from typing import NamedTuple
 
 WORD = 8
@@ -32,8 +34,38 @@ LENGTH_UNKNOWN = (1 << 62) - 1
 CLOSES = 1 << 62
 """Flag beside the response length in a note: the connection ends with this response."""
 
-BOUNDS = [int(10_000 * (4 / 3) ** power) for power in range(63)]
-"""Nanoseconds at which the next bucket of the times begins: 10 us to 9 min."""
+STANDARD_BOUNDS = [
+    5_000_000,
+    10_000_000,
+    25_000_000,
+    50_000_000,
+    75_000_000,
+    100_000_000,
+    250_000_000,
+    500_000_000,
+    750_000_000,
+    1_000_000_000,
+    2_500_000_000,
+    5_000_000_000,
+    7_500_000_000,
+    10_000_000_000,
+]
+"""Nanoseconds: the bounds that OpenTelemetry's semantic conventions advise for the metric
+``http.server.request.duration``."""
+
+
+def _bounds() -> list[int]:
+    """The standard bounds, with steps of at most 4/3 below, between and above them."""
+    ends = [10_000, *STANDARD_BOUNDS, 560_000_000_000]
+    found = []
+    for low, high in itertools.pairwise(ends):
+        steps = math.ceil(round(math.log(high / low, 4 / 3), 6))
+        found += [round(low * (high / low) ** (step / steps)) for step in range(steps)]
+    return [*found, ends[-1]]
+
+
+BOUNDS = _bounds()
+"""Nanoseconds that a time in each bucket does not exceed: 10 us to 9 min."""
 
 BUCKETS = len(BOUNDS) + 1
 
@@ -90,7 +122,7 @@ def activity(words: memoryview, raw: memoryview, first: int) -> Activity | None:
 class Notepad:
     """Where one thread writes what it does. Only that thread may."""
 
-    __slots__ = ("_busy", "_first", "_offset", "_raw", "_times", "_words", "thread")
+    __slots__ = ("_busy", "_first", "_offset", "_raw", "_times", "_took", "_words", "thread")
 
     def __init__(
         self,
@@ -98,6 +130,7 @@ class Notepad:
         raw: memoryview,
         first: int,
         times: int,
+        took: int,
         busy: memoryview,
         thread: int,
     ) -> None:
@@ -106,6 +139,7 @@ class Notepad:
         self._first = first
         self._offset = (first + _SERIAL) * WORD
         self._times = times
+        self._took = took
         self._busy = busy
         self.thread = thread
 
@@ -182,5 +216,6 @@ class Notepad:
         """The request is finished: answered and consumed, in so many nanoseconds."""
         words = self._words
         words[self._first] = IDLE
-        words[self._times + bisect(BOUNDS, took)] += 1
+        words[self._times + bisect_left(BOUNDS, took)] += 1
+        words[self._took] += took
         self._busy[self.thread] = 0

@@ -5,8 +5,9 @@ writing costs nanoseconds; the primary reads a row while it deals and, once
 the worker is dead, to find out what was running.
 
 Layout of a row in 64-bit words: the head, one busy byte per thread, the notes,
-then how long requests took: a count per thread and bucket (`BOUNDS`). There is room
-for as many threads as a worker may have; only those that ever lived are looked at.
+then how long requests took: a count per thread and bucket (`BOUNDS`), and a sum per
+thread. There is room for as many threads as a worker may have; only those that ever lived
+are looked at.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def _busy_words(threads: int) -> int:
 
 
 def _row_words(threads: int) -> int:
-    return _HEAD + _busy_words(threads) + threads * (NOTE + BUCKETS)
+    return _HEAD + _busy_words(threads) + threads * (NOTE + BUCKETS + 1)
 
 
 class Scoreboard:
@@ -116,7 +117,7 @@ class Scoreboard:
 class Row:
     """The row of one worker: the worker writes, the primary reads."""
 
-    __slots__ = ("_busy_bytes", "_notes", "_raw", "_times", "_words", "start", "threads")
+    __slots__ = ("_busy_bytes", "_notes", "_raw", "_times", "_took", "_words", "start", "threads")
 
     def __init__(self, words: memoryview, raw: memoryview, start: int, threads: int) -> None:
         self.threads = threads
@@ -128,6 +129,7 @@ class Row:
         self._busy_bytes = raw[busy : busy + threads]
         self._notes = start + _HEAD + _busy_words(threads)
         self._times = self._notes + threads * NOTE
+        self._took = self._times + threads * BUCKETS
 
     def clear(self) -> None:
         """Make the row new for another worker (the primary does, before the worker starts)."""
@@ -135,6 +137,7 @@ class Row:
         for first, size in (
             (self._notes, lived * NOTE),
             (self._times, lived * BUCKETS),
+            (self._took, lived),
             (self.start, _HEAD + _busy_words(self.threads)),
         ):
             words[first : first + size] = memoryview(bytes(size * WORD)).cast("Q")
@@ -275,6 +278,10 @@ class Row:
         counts = self._words[self._times : self._times + self.lived * BUCKETS].tolist()
         return [sum(counts[bucket::BUCKETS]) for bucket in range(BUCKETS)]
 
+    def took(self) -> int:
+        """How long all finished requests took together; nanoseconds."""
+        return sum(self._words[self._took : self._took + self.lived])
+
     def _firsts(self) -> range:
         """Where the notes of the threads begin that ever lived."""
         return range(self._notes, self._notes + self.lived * NOTE, NOTE)
@@ -284,4 +291,5 @@ class Row:
         self.lived = max(self.lived, thread + 1)
         first = self._notes + thread * NOTE
         times = self._times + thread * BUCKETS
-        return Notepad(self._words, self._raw, first, times, self._busy_bytes, thread)
+        took = self._took + thread
+        return Notepad(self._words, self._raw, first, times, took, self._busy_bytes, thread)

@@ -9,8 +9,8 @@ def percentile(counts: Sequence[int], bounds: Sequence[int], share: float) -> fl
     """What the fastest ``share`` of the requests did not exceed; None if there were none.
 
     ``counts``: one per bucket; ``bounds``: where each bucket but the first
-    begins, growing by a constant factor. Within a bucket the requests are
-    taken to be spread evenly on that scale, which is as near as it gets.
+    begins, above 0 and growing. Within a bucket the requests are
+    taken to be spread evenly on a logarithmic scale, which is as near as it gets.
     """
     total = sum(counts)
     if total <= 0:

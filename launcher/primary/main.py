@@ -26,9 +26,9 @@ from launcher.primary.connections.unix_socket import access_of
 from launcher.primary.control.folder_guard import FolderGuard
 from launcher.primary.control.server import ControlServer
 from launcher.primary.control.verbs import Verbs
-from launcher.primary.insight.health import pages
 from launcher.primary.insight.meter import Meter
 from launcher.primary.insight.minute import Minute
+from launcher.primary.insight.pages import pages
 from launcher.primary.insight.status_server import BACKLOG, StatusServer
 from launcher.primary.processes.generation import Terms
 from launcher.primary.processes.roster import Roster
@@ -139,7 +139,7 @@ def _open_status(settings: Settings, listeners: list[Listener]) -> Listener | No
         for each in listeners:
             each.close()
         raise
-    log.log(f"status at {url(listener.address)}: /livez, /readyz, /status.json")
+    log.log(f"status at {url(listener.address)}: /livez, /readyz, /metrics, /status.json")
     return listener
 
 

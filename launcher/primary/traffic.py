@@ -6,7 +6,7 @@ connections are dealt to.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from launcher import refusals
@@ -14,6 +14,7 @@ from launcher.config.settings import Settings
 from launcher.ipc.messages import Cut, Listen, Pinned, Proxied, Returned, Share, Unpinned
 from launcher.policy.balance import surplus
 from launcher.policy.capacity import capacity, leaving
+from launcher.policy.rescue import Action
 from launcher.policy.scheduling import POLICIES
 from launcher.primary.connections.acceptor import Acceptor
 from launcher.primary.connections.connections import Connection, Connections
@@ -91,6 +92,16 @@ class Traffic:
     def waiting(self) -> int:
         """Requests that wait in the primary; others wait in workers."""
         return self._dispatcher.held
+
+    @property
+    def accepted(self) -> int:
+        """Connections accepted since the start of the cluster; with ``kernel`` none are here."""
+        return self._connections.accepted
+
+    @property
+    def rescued(self) -> Mapping[Action, int]:
+        """What became of the connections of dead workers, since the start of the cluster."""
+        return self._rescuer.rescued
 
     @property
     def taking_leave(self) -> bool:

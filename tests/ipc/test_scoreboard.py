@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from launcher.ipc.notes import BOUNDS, BUCKETS, LINE, Activity, Note, Notepad
+from launcher.ipc.notes import BOUNDS, BUCKETS, LINE, STANDARD_BOUNDS, Activity, Note, Notepad
 from launcher.ipc.scoreboard import ROWS, Row, Scoreboard, create, memory_size
 from tests.support import eventually
 
@@ -140,7 +140,7 @@ def test_a_finished_request_is_counted_where_its_time_belongs(board: Scoreboard,
     for thread in (0, 3):
         begin(row, thread)
         row.pad(thread).end(took)
-    bucket = sum(bound <= took for bound in BOUNDS)
+    bucket = sum(bound < took for bound in BOUNDS)
     assert row.times() == [2 * (index == bucket) for index in range(BUCKETS)]
     assert row.requests() == 2
 
@@ -216,14 +216,21 @@ def test_another_request_as_we_read_is_no_activity(board: Scoreboard) -> None:
 
 def test_how_long_requests_took_is_counted_per_bucket(board: Scoreboard) -> None:
     row = board.row(0)
-    for thread, took in enumerate([0, BOUNDS[0] - 1, BOUNDS[0], 10**18]):
+    for thread, took in enumerate([0, BOUNDS[0], BOUNDS[0] + 1, 10**18]):
         begin(row, thread)
         row.pad(thread).end(took)
     times = row.times()
     assert (len(times), times[0], times[1], times[-1]) == (BUCKETS, 2, 1, 1)
     assert sum(times) == row.requests() == 4
+    assert row.took() == 2 * BOUNDS[0] + 1 + 10**18
     row.clear()
     assert row.times() == [0] * BUCKETS
+    assert row.took() == 0
+
+
+def test_the_standard_bounds_are_among_the_bounds() -> None:
+    assert {*STANDARD_BOUNDS} < {*BOUNDS}
+    assert sorted({*BOUNDS}) == BOUNDS
 
 
 FIELDS: list[Callable[[Row], object]] = [

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from launcher.policy.staffing import EXTERNAL
 from launcher.primary.processes.exits import LastExit, code_and_signal
+from launcher.primary.processes.totals import Totals
 from launcher.primary.processes.worker_handle import WorkerHandle
 
 
@@ -35,6 +36,7 @@ class Record:
         """Requests answered by workers that are dead."""
         self.last_exits: dict[int, LastExit] = {}
         """By slot."""
+        self.totals = Totals()
         self.trouble: Trouble | None = None
         """The last thing that went wrong, until all workers have stood up after it."""
 
@@ -45,6 +47,7 @@ class Record:
 
     def gone(self, worker: WorkerHandle) -> None:
         """A worker is dead; how it ended is not known yet."""
+        self.totals.gone(worker)
         self.requests_of_the_gone += worker.requests
         self.exited(worker, None)
         if worker.leaving and worker.leaving.counted:

@@ -90,6 +90,11 @@ class Connections:
         return len(self._by_serial)
 
     @property
+    def accepted(self) -> int:
+        """How many there have ever been."""
+        return self._last_serial
+
+    @property
     def full(self) -> bool:
         """Whether there is no room for one more."""
         return len(self._by_serial) >= self.limit

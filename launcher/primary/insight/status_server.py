@@ -47,8 +47,9 @@ class Page(NamedTuple):
     content_type: str = TEXT
 
 
-Pages = Mapping[str, Callable[[], Page]]
-"""By path: makes the page, at once and without asking another process."""
+Pages = Mapping[str, Callable[[str], Page]]
+"""By path: makes the page, at once and without asking another process. Called with what the client
+accepts: the value of its ``Accept``."""
 
 
 def respond(head: bytes, pages: Pages) -> bytes:
@@ -63,7 +64,15 @@ def respond(head: bytes, pages: Pages) -> bytes:
     if method not in _ALLOWED:
         allow = f"Allow: {', '.join(_ALLOWED)}"
         return _response(_plain(HTTPStatus.METHOD_NOT_ALLOWED), method, allow)
-    return _response(page(), method)
+    return _response(page(_accepted(head)), method)
+
+
+def _accepted(head: bytes) -> str:
+    for line in head.decode("latin-1").split("\r\n")[1:]:
+        name, _, value = line.partition(":")
+        if name.lower() == "accept":
+            return value.strip()
+    return ""
 
 
 def _plain(status: HTTPStatus) -> Page:

@@ -37,6 +37,8 @@ class Rescuer:
         self._inquest = inquest
         self._rerun = rerun
         self._clock = clock
+        self.rescued = dict.fromkeys(Action, 0)
+        """What became of the connections of dead workers, since the start of the cluster."""
 
     def rescue(self, worker: WorkerHandle) -> None:
         """Find a new place for every connection of a worker that is dead.
@@ -49,6 +51,7 @@ class Rescuer:
             overdue = connection.serial in worker.overdue
             note = notes.get(connection.serial)
             verdict = self._verdict(connection, note, overdue)
+            self.rescued[verdict.action] += 1
             if note and verdict.action is Action.RERUN:
                 self._prepare(connection)
                 again.append((connection, self._clock() - note.started * 1e-9))

@@ -11,7 +11,7 @@ from launcher.primary.connections.listeners import Listener
 from launcher.primary.insight.status_server import MOST_CLIENTS, Page, StatusServer, respond
 from tests.fakes import FakeReactor
 
-PAGES = {"/livez": lambda: Page("alive\n"), "/large": lambda: Page("x" * 8_000_000)}
+PAGES = {"/livez": lambda _: Page("alive\n"), "/large": lambda _: Page("x" * 8_000_000)}
 
 
 @pytest.mark.parametrize(

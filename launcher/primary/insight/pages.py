@@ -8,6 +8,8 @@ from http import HTTPStatus
 
 from launcher.policy.lifecycle import ClusterState
 from launcher.primary.cluster.primary import Primary
+from launcher.primary.insight.exposition import content_type, render
+from launcher.primary.insight.metrics import families
 from launcher.primary.insight.status import report
 from launcher.primary.insight.status_server import Page, Pages
 
@@ -15,9 +17,10 @@ from launcher.primary.insight.status_server import Page, Pages
 def pages(primary: Primary, times: Callable[[], Mapping[str, float | None]]) -> Pages:
     """By path, what is answered of this cluster; ``times``: as of `report`."""
     return {
-        "/livez": lambda: _livez(primary),
-        "/readyz": lambda: _readyz(primary),
-        "/status.json": lambda: _status(primary, times()),
+        "/livez": lambda _: _livez(primary),
+        "/readyz": lambda _: _readyz(primary),
+        "/metrics": lambda accept: _metrics(primary, accept),
+        "/status.json": lambda _: _status(primary, times()),
     }
 
 
@@ -42,6 +45,11 @@ def _readyz(primary: Primary) -> Page:
 
 def _status(primary: Primary, times: Mapping[str, float | None]) -> Page:
     return Page(json.dumps(report(primary, times)) + "\n", content_type="application/json")
+
+
+def _metrics(primary: Primary, accept: str) -> Page:
+    form = content_type(accept)
+    return Page(render(families(primary), form), content_type=form)
 
 
 def _unavailable(why: str) -> Page:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from launcher.policy.lifecycle import ClusterState
-from launcher.primary.insight.health import pages
+from launcher.primary.insight.pages import pages
 from launcher.primary.insight.status import UNKNOWN
 
 
@@ -41,8 +41,8 @@ def primary(
 )
 def test_alive_and_ready(subject: Any, alive: int, ready: int, told: str) -> None:
     made = pages(subject, lambda: UNKNOWN)
-    assert made["/livez"]().status == alive
-    page = made["/readyz"]()
+    assert made["/livez"]("").status == alive
+    page = made["/readyz"]("")
     assert page.status == ready
     assert told in page.body
     assert page.body.count("\n") == 1
