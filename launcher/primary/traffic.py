@@ -23,6 +23,7 @@ from launcher.primary.connections.farewell import Farewell
 from launcher.primary.connections.listeners import Listener
 from launcher.primary.connections.room import Room, require_descriptors
 from launcher.primary.processes.roster import ConnectionMessage
+from launcher.primary.processes.totals import Durations
 from launcher.primary.processes.worker_handle import WorkerHandle
 from launcher.primary.reactor import Reactor
 from launcher.primary.rescue.inquest import Inquest
@@ -102,6 +103,11 @@ class Traffic:
     def rescued(self) -> Mapping[Action, int]:
         """What became of the connections of dead workers, since the start of the cluster."""
         return self._rescuer.rescued
+
+    @property
+    def answered_by_the_dying(self) -> Durations:
+        """As `Rescuer.answered`."""
+        return self._rescuer.answered
 
     @property
     def taking_leave(self) -> bool:

@@ -64,6 +64,8 @@ class Rollouts:
         self._traffic = traffic
         self._reactor = reactor
         self._record = record
+        self.reloads = {"done": 0, "failed": 0}
+        """Since the start of the cluster, by result; changes of other kinds are not counted."""
         self._stopped = False
         self._next_try: Timer | None = None
         """Of a reload that no client waits for."""
@@ -143,6 +145,8 @@ class Rollouts:
         if rollout.generation is staffing.current and len(staffing.online()) == workers:
             self.under_way = None
             number = rollout.generation.number
+            if rollout.kind == "reload":
+                self.reloads["done"] += 1
             log(f"{rollout.kind} done: {workers} workers of generation {number} are online")
             self._record.trouble = None
             rollout.outcome.done({"generation": number, "workers": workers})
@@ -151,6 +155,8 @@ class Rollouts:
         """End the change under way, if there is one: it cannot be carried out."""
         rollout, self.under_way = self.under_way, None
         if rollout:
+            if rollout.kind == "reload":
+                self.reloads["failed"] += 1
             if rollout.replacement:
                 rollout.replacement.give_up()
             log(f"{rollout.kind} failed: {trouble.reason}")

@@ -15,6 +15,7 @@ from launcher.policy.lifecycle import WorkerState
 from launcher.policy.rescue import Action
 from launcher.primary.cluster.primary import Primary
 from launcher.primary.insight.exposition import Family, Sample, histogram
+from launcher.primary.processes.totals import Durations
 from launcher.primary.processes.worker_handle import WorkerHandle
 
 _OUTCOMES = {
@@ -32,6 +33,7 @@ def families(primary: Primary) -> Iterator[Family]:
     workers = primary.roster.workers()
     yield from _cluster(primary)
     yield from _workers(primary, workers)
+    yield _reloads(primary)
     yield from _by_slot(primary, workers)
     yield from _connections(primary, workers)
     yield _durations(primary, workers)
@@ -71,6 +73,15 @@ def _workers(primary: Primary, workers: Sequence[WorkerHandle]) -> Iterator[Fami
         "counter",
         "Workers that have ended, by cause.",
         [Sample(count, {"cause": cause}) for cause, count in exits.items()],
+    )
+
+
+def _reloads(primary: Primary) -> Family:
+    return Family(
+        "launcher_reloads",
+        "counter",
+        "Reloads that are over, by result.",
+        [Sample(count, {"result": key}) for key, count in primary.rollouts.reloads.items()],
     )
 
 
@@ -116,17 +127,20 @@ def _connections(primary: Primary, workers: Sequence[WorkerHandle]) -> Iterator[
 
 def _durations(primary: Primary, workers: Sequence[WorkerHandle]) -> Family:
     """Of the finer buckets that workers count in, those between two standard bounds make one."""
-    totals = primary.record.totals
-    columns = zip(totals.times, *(worker.row.times() for worker in workers), strict=True)
-    counts = [sum(column) for column in columns]
+    sums = Durations()
+    for gone in (primary.record.totals.durations, primary.traffic.answered_by_the_dying):
+        sums.times = [ours + its for ours, its in zip(sums.times, gone.times, strict=True)]
+        sums.took += gone.took
+    for worker in workers:
+        sums.add(worker.row)
     ends = [BOUNDS.index(bound) + 1 for bound in STANDARD_BOUNDS]
     starts = [0, *ends]
     return histogram(
         "http_server_request_duration_seconds",
         "How long the workers took for their requests.",
-        [sum(counts[start:end]) for start, end in zip(starts, [*ends, None], strict=True)],
+        [sum(sums.times[start:end]) for start, end in zip(starts, [*ends, None], strict=True)],
         [bound / 1e9 for bound in STANDARD_BOUNDS],
-        (totals.took + sum(worker.row.took() for worker in workers)) / 1e9,
+        sums.took / 1e9,
     )
 
 

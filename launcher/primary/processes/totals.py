@@ -5,12 +5,35 @@
 
 from __future__ import annotations
 
-from launcher.ipc.notes import BUCKETS
+from bisect import bisect_left
+
+from launcher.ipc.notes import BOUNDS, BUCKETS
+from launcher.ipc.scoreboard import Row
 from launcher.policy.staffing import EXTERNAL
 from launcher.primary.processes.worker_handle import WorkerHandle
 
 CAUSES = ("crash", "timeout", "memory", "recycle", "reload", "restart", "scale", "stop")
 OTHER = "other"
+
+
+class Durations:
+    """How long requests took."""
+
+    def __init__(self) -> None:
+        self.times = [0] * BUCKETS
+        """How many, as of `Row.times`."""
+        self.took = 0
+        """Nanoseconds in all, as of `Row.took`."""
+
+    def add(self, row: Row) -> None:
+        """Add what a worker has counted."""
+        self.times = [ours + its for ours, its in zip(self.times, row.times(), strict=True)]
+        self.took += row.took()
+
+    def note(self, took: int) -> None:
+        """Add one request that took so many nanoseconds."""
+        self.times[bisect_left(BOUNDS, took)] += 1
+        self.took += took
 
 
 class Totals:
@@ -19,15 +42,11 @@ class Totals:
     def __init__(self) -> None:
         self.exits = dict.fromkeys((*CAUSES, OTHER), 0)
         """Workers, by cause."""
-        self.times = [0] * BUCKETS
-        """Requests, as of `Row.times`."""
-        self.took = 0
-        """Nanoseconds, as of `Row.took`."""
+        self.durations = Durations()
+        """Of the requests that they have counted."""
 
     def gone(self, worker: WorkerHandle) -> None:
         """A worker is dead; its row is about to be another's."""
         why = worker.leaving.why if worker.leaving else EXTERNAL
         self.exits[why if why in self.exits else OTHER] += 1
-        counts = worker.row.times()
-        self.times = [total + count for total, count in zip(self.times, counts, strict=True)]
-        self.took += worker.row.took()
+        self.durations.add(worker.row)

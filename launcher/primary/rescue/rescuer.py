@@ -14,6 +14,7 @@ from launcher.policy.rescue import Action, Verdict, judge
 from launcher.primary.connections.connections import Connection, Connections
 from launcher.primary.connections.dispatcher import Dispatcher
 from launcher.primary.connections.farewell import Farewell
+from launcher.primary.processes.totals import Durations
 from launcher.primary.processes.worker_handle import WorkerHandle
 from launcher.primary.rescue.accounting import figures
 from launcher.primary.rescue.inquest import Inquest
@@ -39,6 +40,8 @@ class Rescuer:
         self._clock = clock
         self.rescued = dict.fromkeys(Action, 0)
         """What became of the connections of dead workers, since the start of the cluster."""
+        self.answered = Durations()
+        """Of requests that dead workers had answered in whole, but did not live to count."""
 
     def rescue(self, worker: WorkerHandle) -> None:
         """Find a new place for every connection of a worker that is dead.
@@ -52,6 +55,8 @@ class Rescuer:
             note = notes.get(connection.serial)
             verdict = self._verdict(connection, note, overdue)
             self.rescued[verdict.action] += 1
+            if note and verdict.action in (Action.DEAL, Action.FINISH):
+                self.answered.note(max(0, int(self._clock() * 1e9) - note.started))
             if note and verdict.action is Action.RERUN:
                 self._prepare(connection)
                 again.append((connection, self._clock() - note.started * 1e-9))

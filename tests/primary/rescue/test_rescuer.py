@@ -12,6 +12,7 @@ import pytest
 
 from launcher.ipc.notes import CLOSES, LENGTH_UNKNOWN
 from launcher.policy.lifecycle import WorkerState
+from launcher.policy.rescue import Action
 from launcher.primary.connections.connections import Connection, Connections
 from launcher.primary.connections.farewell import Farewell
 from launcher.primary.processes.worker_handle import WorkerHandle
@@ -158,6 +159,8 @@ def test_a_request_that_may_not_gets_502(scene: Scene) -> None:
     assert scene.died() == [("open", 1, [], 1)]
     assert scene.heard(connection) == BAD_GATEWAY
     assert len(scene.connections) == 0
+    assert sum(scene.rescuer.answered.times) == 0
+    assert scene.rescuer.rescued[Action.ANSWER] == 1
 
 
 def test_so_do_all_where_none_is_to_run_again() -> None:
@@ -216,6 +219,8 @@ def test_a_request_that_is_answered_is_consumed_and_its_connection_goes_on(scene
     assert scene.died() == [("admit", connection.serial), ("open", 1, [], 1)]
     assert scene.client(connection).recv(1000) == RESPONSE
     assert (connection.written, connection.consumed) == (len(RESPONSE), len(REQUEST))
+    answered = scene.rescuer.answered
+    assert (sum(answered.times), answered.took) == (1, 2_000_000_000), "it counts, though not there"
     assert os.read(connection.fd, 1000) == b"the next"
 
 
@@ -238,6 +243,8 @@ def test_where_the_response_ends_the_connection_it_ends_in_order(scene: Scene) -
     assert scene.died() == [("open", 1, [], 1)]
     assert scene.heard(connection) == RESPONSE
     assert len(scene.connections) == 0
+    assert sum(scene.rescuer.answered.times) == 1
+    assert {action for action, count in scene.rescuer.rescued.items() if count} == {Action.FINISH}
 
 
 def test_one_that_is_pinned_cannot_travel(scene: Scene) -> None:
