@@ -39,6 +39,7 @@ ROOMS: Mapping[str, Sequence[str]] = {
         "signals",
         "refusals",
         "sizing",
+        "events",
         "errors",
     ),
     "launcher.cli": (
@@ -66,6 +67,7 @@ ROOMS: Mapping[str, Sequence[str]] = {
         "connections",
         "processes",
         "notify",
+        "journal",
         "log",
         "reactor",
     ),

@@ -8,6 +8,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
+from contextlib import closing
 
 from setproctitle import setproctitle
 
@@ -16,6 +17,7 @@ from launcher.config.inherited import inherited
 from launcher.config.settings import Settings, parse_bind
 from launcher.descriptors import raise_limit
 from launcher.errors import LauncherError
+from launcher.events.cluster import ClusterFailed, ClusterStopped
 from launcher.primary import log
 from launcher.primary.cluster.first_start import FirstStart
 from launcher.primary.cluster.primary import Primary
@@ -30,6 +32,7 @@ from launcher.primary.insight.meter import Meter
 from launcher.primary.insight.minute import Minute
 from launcher.primary.insight.pages import pages
 from launcher.primary.insight.status_server import BACKLOG, StatusServer
+from launcher.primary.journal import note, observed_by
 from launcher.primary.processes.generation import Terms
 from launcher.primary.processes.roster import Roster
 from launcher.primary.reactor import Reactor
@@ -37,6 +40,7 @@ from launcher.primary.signals import heed_signals
 from launcher.primary.timetable import Timetable
 from launcher.primary.traffic import Traffic
 from launcher.state.cluster_folder import ClusterFolder
+from launcher.state.event_log import EventLog
 from launcher.state.neighbours import listens_on
 
 _MOST_DEFECTS = 16
@@ -60,7 +64,8 @@ def serve(
     `generation.Terms`. Raises LauncherError when it cannot start, or did not
     end as it should.
     """
-    with log.in_its_place(settings, folder):
+    kept = EventLog(folder, log.log)
+    with closing(kept), log.in_its_place(settings, folder), observed_by(kept.keep):
         return _serve(settings, folder, on_ready, mark)
 
 
@@ -109,8 +114,8 @@ def _serve(settings: Settings, folder: ClusterFolder, on_ready: Ready | None, ma
         # it is quick, and so looks often enough at what workers leave behind.
         gc.freeze()
         reactor.run()
-        if not primary.ending.failure:
-            log.log("stopped")
+        failure = primary.ending.failure
+        note(ClusterFailed(str(failure)) if failure else ClusterStopped())
         # Before the control socket says that we are gone.
         _leave(folder, primary)
         control.close()

@@ -6,6 +6,8 @@ import signal
 from functools import partial
 from typing import TYPE_CHECKING
 
+from launcher.events.changes import ReloadRequested
+from launcher.primary.journal import note
 from launcher.primary.log import log
 from launcher.proc import has_terminal
 from launcher.signals import CAUGHT, ignore_the_terminal
@@ -43,7 +45,7 @@ def _ends_with_the_terminal() -> bool:
 
 
 def _reload(primary: Primary) -> None:
-    log("reloading: SIGHUP")
+    note(ReloadRequested("SIGHUP"))
     primary.rollouts.reload_soon()
 
 

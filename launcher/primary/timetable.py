@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from launcher.events.changes import ReloadDue
 from launcher.primary.cluster.primary import Primary
-from launcher.primary.log import log
+from launcher.primary.journal import note
 
 __all__ = ["Timetable", "is_due"]
 
@@ -46,6 +47,6 @@ class Timetable:
         due = expressions is not None and is_due(expressions, self._looked, now)
         self._looked = max(self._looked, now)
         if due:
-            log(f"it is {now:%H:%M}: reloading (--reload-at)")
+            note(ReloadDue(f"{now:%H:%M}"))
             self._primary.rollouts.reload_soon()
             self._primary.step()

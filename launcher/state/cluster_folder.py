@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from launcher.errors import LauncherError
 from launcher.logs.folder import remove_folder
+from launcher.state.event_log import EVENT_FILES
 from launcher.state.files import (
     has,
     load_object,
@@ -34,7 +35,7 @@ SOCKET = "control.sock"
 APP = "app.json"
 APP_NEW = f"{APP}.new"
 VARIABLES = "variables.json"
-KNOWN_FILES = (SOCKET, APP_NEW, APP, f"{VARIABLES}.new", VARIABLES, LOCK)
+KNOWN_FILES = (SOCKET, APP_NEW, APP, f"{VARIABLES}.new", VARIABLES, *EVENT_FILES, LOCK)
 """What may be removed. The lock is last: until then no other process can claim the folder."""
 
 CONTROL_BACKLOG = 64

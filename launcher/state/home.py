@@ -7,6 +7,7 @@ folder per cluster:
     control.sock  where the primary answers (0600)
     app.json      how to start it again: settings, no environment values
     variables.json  the names of the variables that it was started with
+    events.jsonl  what has happened to it, and events.jsonl.1 before that
 
 Two questions are kept apart. *May I be this cluster?* is the flock and nothing
 else: the kernel drops it with the primary, however it dies, so a stale folder
@@ -203,6 +204,22 @@ class Home:
         finally:
             if folder is not None:
                 os.close(folder)
+
+    @contextmanager
+    def folder(self, name: str) -> Iterator[int | None]:
+        """The folder of a cluster, open; None if there is none of that name.
+
+        LauncherError if it is not safe.
+        """
+        try:
+            dirfd = open_own(self._path(name), require_name(name), self.dirfd)
+        except FileNotFoundError:
+            yield None
+            return
+        try:
+            yield dirfd
+        finally:
+            os.close(dirfd)
 
     def claim(self, name: str) -> ClusterFolder:
         """Become this cluster until ``release`` or the end of the process.

@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -12,7 +13,7 @@ from launcher.logs.reading import Line, LogReader
 from launcher.logs.wanted import EVERYTHING, Wanted
 from launcher.state.home import Home, require_name
 
-__all__ = ["Entry", "Watched", "chosen_logs", "nothing_there", "why_none"]
+__all__ = ["Entry", "Watched", "chosen_logs", "home_of", "nothing_there", "why_none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,16 @@ def chosen_logs(home: Home, names: Sequence[str]) -> list[str]:
         if name not in known:
             raise no_such_cluster(name, known)
     return list(dict.fromkeys(names))
+
+
+def home_of(names: Sequence[str]) -> closing[Home]:
+    """The state folder, open. LauncherError, about these names, if there is none."""
+    home = Home.open_existing()
+    if home is None:
+        for name in names:
+            raise no_such_cluster(require_name(name), []) if name != "all" else nothing_there()
+        raise nothing_there()
+    return closing(home)
 
 
 def nothing_there() -> LauncherError:

@@ -1,4 +1,4 @@
-"""``list``: every cluster of this user, in a table or as JSON."""
+"""``list``: every cluster of this user, in a table or as JSON. ``ping``: whether one serves."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -8,7 +8,7 @@ import click
 from launcher.cli.asking.facts import Facts, exits_as_json, facts_of, status_of
 from launcher.cli.asking.parallel import in_parallel
 from launcher.cli.colours import OF_STATE
-from launcher.cli.options import version
+from launcher.cli.options import cluster_names, version
 from launcher.cli.text import (
     Look,
     Style,
@@ -21,16 +21,21 @@ from launcher.cli.text import (
     width,
 )
 from launcher.cli.threads import waits
+from launcher.control.client import no_such_cluster
+from launcher.errors import LauncherError
 from launcher.logs.cleaning import harmless_json
-from launcher.state.home import Home
+from launcher.state.home import Home, require_name
 
-__all__ = ["list_clusters"]
+__all__ = ["list_clusters", "ping"]
 
 HEADINGS = (
     *("name", "status", "workers", "pid", "uptime", "crash/reload", "cpu", "memory", "req/s"),
 )
 ALWAYS = 3
 """Columns that are shown however narrow the terminal is; of the others the last go first."""
+
+SERVING = ("online", "reloading")
+"""In a reload the old workers serve until the new ones do."""
 
 
 @click.command("list", epilog="Example: python -m launcher list --json")
@@ -62,6 +67,29 @@ def list_clusters(as_json: bool, verbose: bool) -> int:
             return 0
         facts = [each for each in in_parallel(lambda name: facts_of(home, name), names) if each]
     click.echo("\n".join(_lines(facts, verbose)) if facts else _nothing())
+    return 0
+
+
+@click.command(epilog="Example: python -m launcher ping web")
+@click.argument("name", metavar="NAME", shell_complete=cluster_names)
+@version
+def ping(name: str) -> int:
+    """Exit with 0 if a cluster serves, else with 1: for scripts and probes.
+
+    It does while it is online or reloading.
+    """
+    home = Home.open_existing()
+    if home is None:
+        raise no_such_cluster(require_name(name), [])
+    with home:
+        status = status_of(home, require_name(name))
+        known = home.names()
+    if status is None:
+        raise no_such_cluster(name, known)
+    state = printable(status["status"])
+    if state not in SERVING:
+        raise LauncherError(": ".join(filter(None, (f"{name} is {state}", status["error"]))))
+    click.echo(f"{name} is {state}")
     return 0
 
 

@@ -8,32 +8,29 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from launcher.cli.asking.logged import Entry, Watched, chosen_logs, nothing_there, why_none
+from launcher.cli.asking.following import LOOK_EVERY, tail
+from launcher.cli.asking.logged import Entry, Watched, chosen_logs, home_of, why_none
 from launcher.cli.asking.selection import for_each, report
 from launcher.cli.colours import of_source
 from launcher.cli.options import cluster_names, version
 from launcher.config.readers import MAX_WORKERS
-from launcher.control.client import call, no_such_cluster
+from launcher.control.client import call
 from launcher.errors import LauncherError, NothingToDo, UsageError
 from launcher.logs.cleaning import harmless_json, printable
 from launcher.logs.folder import file_name, require_files
 from launcher.logs.rotation import empty
 from launcher.logs.times import ERR, OUT, UNKNOWN
 from launcher.logs.wanted import Wanted, read_since
-from launcher.state.home import Home, require_name
+from launcher.state.home import Home
 
 __all__ = ["flush", "logs", "reopen"]
-
-LOOK_EVERY = 0.1
-"""Seconds between looks at the files that are followed."""
 
 REOPENED_WITHIN = 5.0
 
@@ -96,11 +93,11 @@ def logs(
         count = MOST if asked["since"] else LAST
     show = _show_json if as_json else Table(timestamps).show
     try:
-        with _home(names) as home:
+        with home_of(names) as home:
             watched = Watched(home, names, wanted)
             show(watched.last(count, unfinished=not follow))
             if follow:
-                _follow(watched, show)
+                tail(watched.more, show)
     except NothingToDo:
         if not as_json:  # a line that is none has no place among objects
             raise
@@ -115,7 +112,7 @@ def flush(names: tuple[str, ...]) -> int:
 
     Those that are running go on logging to them.
     """
-    with _home(names) as home:
+    with home_of(names) as home:
         chosen = chosen_logs(home, names)
         return report(chosen, [_flush(home, name) for name in chosen])
 
@@ -130,14 +127,6 @@ def reopen(names: tuple[str, ...]) -> int:
     sending SIGUSR1 to the primary. Not needed for the rotation built in.
     """
     return for_each(names or ("all",), _reopen)
-
-
-def _follow(watched: Watched, show: Callable[[Sequence[Entry]], None]) -> None:
-    """Show what comes, until Ctrl-C."""
-    with suppress(KeyboardInterrupt):
-        while True:
-            time.sleep(LOOK_EVERY)
-            show(watched.more())
 
 
 @dataclass(slots=True)
@@ -195,15 +184,6 @@ def _wanted(stream: str | None, slot: int | None, since: str | None, grep: str |
         raise UsageError(f"--grep: {grep!r} is no regular expression: {error}") from None
     source = None if slot is None else str(slot)
     return Wanted(STREAMS[stream] if stream else UNKNOWN, source, earliest, pattern)
-
-
-def _home(names: Sequence[str]) -> closing[Home]:
-    home = Home.open_existing()
-    if home is None:
-        for name in names:
-            raise no_such_cluster(require_name(name), []) if name != "all" else nothing_there()
-        raise nothing_there()
-    return closing(home)
 
 
 def _flush(home: Home, name: str) -> str | LauncherError:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from launcher.events.changes import CodeChanged, CodeSettled, ReloadHeldBack
 from launcher.ipc.messages import Changed, Look
 from launcher.policy.code_changes import Brake, CodeChanges
-from launcher.primary.log import log
+from launcher.primary.journal import note
 from launcher.primary.processes.generation import Generation
 from launcher.primary.reactor import Reactor, Timer
 
@@ -63,19 +64,18 @@ class AutoReload:
         self._asked = None
         reasons, own = self._changes.load_ended(generation.number)
         if own:
-            log(f"{_named(own)} changed while the app was loaded: taken for its own doing")
+            note(CodeSettled(_named(own)))
         if reasons:
             self._reload_because_of(reasons)
 
     def _reload_because_of(self, paths: list[str]) -> None:
-        log(f"{_named(paths)} has changed")
+        note(CodeChanged(_named(paths)))
         if self._due:
             return
         now = self._reactor.clock()
         when = self._brake.next(now)
         if when > now:
-            advice = f"if the app writes it: --watch-ignore {paths[0]}"
-            log(f"reloaded too often, the next time in {when - now:.0f} s; {advice}")
+            note(ReloadHeldBack(when - now, paths[0]))
         self._due = self._reactor.call_at(when, partial(self._reload, when))
 
     def _reload(self, now: float) -> None:

@@ -15,11 +15,12 @@ import signal
 from enum import IntEnum
 
 from launcher.errors import LauncherError
+from launcher.events.cluster import ClusterEndedByForce, ClusterStopping
 from launcher.policy.lifecycle import WorkerState
 from launcher.primary.cluster.recycling import Recycling
 from launcher.primary.cluster.rollout import Rollouts
 from launcher.primary.cluster.staffing import Staffing
-from launcher.primary.log import log
+from launcher.primary.journal import note
 from launcher.primary.notify import notify
 from launcher.primary.processes.roster import Roster
 from launcher.primary.reactor import Alarm, Reactor
@@ -83,7 +84,7 @@ class Ending:
         notify("STOPPING=1")
         patience = self._staffing.settings.graceful_timeout
         if not self.failure:
-            log(f"stopping; running requests have {patience:g} s to finish")
+            note(ClusterStopping(patience))
         self._rollouts.stop()
         self._reactor.call_later(patience, self._kill_the_late)
         for worker in self._roster.workers():
@@ -158,5 +159,5 @@ class Ending:
 
     def _kill_the_late(self) -> None:
         late = ", ".join(map(str, self._roster.workers()))
-        log(f"ending by force, not finished in time: {late or 'the pool'}")
+        note(ClusterEndedByForce(late or "the pool"))
         self.kill()

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 
 from launcher.config.address import url
 from launcher.config.settings import Settings
+from launcher.events.cluster import ClusterReady
 from launcher.primary.cluster.record import Trouble
 from launcher.primary.connections.listeners import Listener
+from launcher.primary.journal import note
 from launcher.primary.log import log
 from launcher.primary.notify import notify
 
@@ -38,7 +40,7 @@ class FirstStart:
         """All workers are ready, for the first time: tell the log, systemd, the command."""
         self.over = True
         where = ", ".join(url(listener.address) for listener in listeners)
-        log(f"{settings.name!r} is ready at {where}, workers: {settings.sizing}")
+        note(ClusterReady(settings.name, where, settings.sizing))
         ways = [] if settings.log_to_files else ["Ctrl-C here"]
         ways += [f"python -m launcher stop {settings.name}"] if self._findable else []
         log(f"to stop it: {', or '.join(ways)}")

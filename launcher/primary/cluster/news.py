@@ -12,6 +12,8 @@ from functools import partial
 from typing import NamedTuple
 
 from launcher.errors import LauncherError
+from launcher.events.cluster import PoolLost
+from launcher.events.workers import WorkerLeaves, WorkerNotForked, WorkerOnline, WorkerUnfit
 from launcher.ipc.messages import Changed, Configured
 from launcher.policy.lifecycle import WorkerState
 from launcher.policy.staffing import EXTERNAL
@@ -24,8 +26,9 @@ from launcher.primary.cluster.rollout import Rollouts
 from launcher.primary.cluster.staffing import Staffing
 from launcher.primary.cluster.succession import Succession
 from launcher.primary.connections.listeners import Listener
-from launcher.primary.log import log, write
-from launcher.primary.processes.exits import describe_exit
+from launcher.primary.journal import note
+from launcher.primary.log import write
+from launcher.primary.processes.exits import describe_exit, exit_of
 from launcher.primary.processes.generation import Generation
 from launcher.primary.processes.health_check import HealthCheck
 from launcher.primary.processes.roster import ConnectionMessage, Roster
@@ -117,8 +120,9 @@ class News:
 
     def spawn_failed(self, worker: WorkerHandle, reason: str) -> None:
         """Note why a worker was not forked; `worker_gone` has counted its end."""
-        trouble = Trouble(f"{worker} could not be forked: {reason}")
-        log(trouble.reason)
+        failed = WorkerNotForked(worker.identity, reason)
+        note(failed)
+        trouble = Trouble(failed.text)
         if not self._parts.rollouts.replacement_failed(worker, trouble):
             self._parts.record.trouble = trouble
         self._step()
@@ -139,8 +143,9 @@ class News:
 
     def worker_unfit(self, worker: WorkerHandle, what: str) -> None:
         """End the worker; in a reload end the whole new generation."""
-        trouble = Trouble(f"{worker} {what}")
-        log(trouble.reason)
+        unfit = WorkerUnfit(worker.identity, what)
+        trouble = Trouble(unfit.text)
+        note(unfit)
         generation = self._parts.roster.generation_of(worker)
         rollouts = self._parts.rollouts
         if not rollouts.undo(generation, trouble):
@@ -163,7 +168,7 @@ class News:
 
     def worker_retires(self, worker: WorkerHandle, reason: str, cause: str) -> None:
         """A worker leaves by itself: its slot is free for the next one at once."""
-        log(f"{worker} leaves: {reason}")
+        note(WorkerLeaves(worker.identity, reason))
         why = cause or EXTERNAL
         worker.leave(why, counted=bool(cause))
         self._parts.staffing.retire(worker, why)
@@ -183,12 +188,13 @@ class News:
         """Tell how a worker ended, if it was not asked to leave."""
         parts = self._parts
         parts.traffic.exited(worker, status)
-        parts.record.exited(worker, status)
-        if worker.leaving or parts.ending.begun:
+        asked = worker.leaving is not None or parts.ending.begun
+        exited = exit_of(worker, status, asked)
+        parts.record.exited(exited)
+        note(exited)
+        if asked:
             return
-        reason = f"{worker} {describe_exit(status)}"
-        reason = f"{reason}: {worker.error}" if worker.error else reason
-        log(reason)
+        reason = exited.text
         on_trial = parts.rollouts.on_trial
         if on_trial and worker.generation == on_trial.number:
             parts.rollouts.undo(on_trial, Trouble(on_trial.error or reason))
@@ -212,7 +218,7 @@ class News:
         parts = self._parts
         worker.ready(parts.reactor.clock())
         parts.roster.generation_of(worker).proven = True
-        log(f"{worker} is online")
+        note(WorkerOnline(worker.identity))
         parts.traffic.welcome(worker)
         self._step()
         parts.traffic.spread(parts.staffing.online())
@@ -222,7 +228,7 @@ class News:
         if parts.rollouts.undo(generation, trouble):
             return
         parts.record.trouble = trouble
-        log(f"generation {generation.number}: {trouble.reason}")
+        note(PoolLost(generation.number, trouble.reason))
         self._died(stood_up=generation.proven)
         rollout = parts.rollouts.under_way
         if not generation.loaded and rollout and rollout.generation is generation:

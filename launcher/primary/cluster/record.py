@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
-from launcher.policy.staffing import EXTERNAL
-from launcher.primary.processes.exits import LastExit, code_and_signal
+from launcher.events.workers import WorkerExited
+from launcher.primary.processes.exits import LastExit, exit_of
 from launcher.primary.processes.totals import Totals
 from launcher.primary.processes.worker_handle import WorkerHandle
 
@@ -49,23 +49,13 @@ class Record:
         """A worker is dead; how it ended is not known yet."""
         self.totals.gone(worker)
         self.requests_of_the_gone += worker.requests
-        self.exited(worker, None)
+        self.exited(exit_of(worker, None, asked=worker.leaving is not None))
         if worker.leaving and worker.leaving.counted:
             self.restarts[worker.leaving.why] += 1
 
-    def exited(self, worker: WorkerHandle, status: int | None) -> None:
-        """A dead worker ended with this ``status`` (as from wait(2)); None: not known."""
-        code, killed_by = (None, None) if status is None else code_and_signal(status)
-        self.last_exits[worker.slot] = LastExit(
-            slot=worker.slot,
-            id=worker.id,
-            pid=worker.pid,
-            generation=worker.generation,
-            code=code,
-            signal=killed_by,
-            reason=worker.leaving.why if worker.leaving else EXTERNAL,
-            when=time.time(),
-        )
+    def exited(self, event: WorkerExited) -> None:
+        """A dead worker ended like this, as far as is known."""
+        self.last_exits[event.which.slot] = LastExit.of(event, time.time())
 
     def reset(self) -> None:
         """Count restarts and requests from zero again."""

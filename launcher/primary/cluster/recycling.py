@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from launcher.events.workers import WorkerGoesOn, WorkerSpent
 from launcher.primary.cluster.staffing import Staffing
-from launcher.primary.log import log
+from launcher.primary.journal import note
 from launcher.primary.processes.worker_handle import WorkerHandle
 from launcher.primary.reactor import Alarm, Reactor, Timer
 
@@ -30,7 +31,7 @@ class Recycling:
 
     def spent(self, worker: WorkerHandle) -> None:
         """A worker has begun its last request."""
-        log(f"{worker} has begun its last request: replacing it")
+        note(WorkerSpent(worker.identity))
         worker.spent = worker.paused = True
 
     def begin_next(self, calm: bool) -> None:
@@ -63,6 +64,6 @@ class Recycling:
         online = self._staffing.online()
         if all(worker.paused for worker in online):
             for worker in online:
-                log(f"{worker} goes on: nobody else is ready")
+                note(WorkerGoesOn(worker.identity))
             self.resume()
             self._next_step.set_in(0)

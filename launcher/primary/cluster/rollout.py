@@ -7,10 +7,13 @@ from typing import Any, Protocol
 
 from launcher.config.settings import Settings
 from launcher.errors import LauncherError
+from launcher.events.changes import ChangeBegun, ChangeDone, ChangeFailed, ScaleBegun
+from launcher.events.workers import WorkerRestartBegun, WorkerRestartDone
 from launcher.primary.cluster.record import Record, Trouble
 from launcher.primary.cluster.replacement import Replacement, replaceable
 from launcher.primary.cluster.staffing import Staffing
-from launcher.primary.log import log, write
+from launcher.primary.journal import note
+from launcher.primary.log import write
 from launcher.primary.processes.generation import Generation, Terms
 from launcher.primary.processes.worker_handle import WorkerHandle
 from launcher.primary.reactor import Reactor, Timer
@@ -107,7 +110,7 @@ class Rollouts:
         """Replace one worker, the new one first. LauncherError when it cannot be begun."""
         current = self._current_unless_busy()
         old = replaceable(slot, self._staffing.wanted, current.online())
-        log(f"restarting {old}: its replacement first")
+        note(WorkerRestartBegun(old.identity))
         kind = f"restart of worker {old.id}"
         self.under_way = Rollout(kind, current, outcome, Replacement(old))
 
@@ -122,7 +125,7 @@ class Rollouts:
             name = staffing.settings.name
             raise LauncherError(f"nothing to do: {name!r} has {settings.wanted} workers already")
         self._traffic.size_for(settings.wanted)
-        log(f"scaling from {staffing.wanted} to {settings.wanted} workers")
+        note(ScaleBegun(staffing.wanted, settings.wanted))
         staffing.size(settings)
         self.under_way = Rollout("scale", current, outcome)
 
@@ -147,7 +150,7 @@ class Rollouts:
             number = rollout.generation.number
             if rollout.kind == "reload":
                 self.reloads["done"] += 1
-            log(f"{rollout.kind} done: {workers} workers of generation {number} are online")
+            note(ChangeDone(rollout.kind, workers, number))
             self._record.trouble = None
             rollout.outcome.done({"generation": number, "workers": workers})
 
@@ -159,9 +162,10 @@ class Rollouts:
                 self.reloads["failed"] += 1
             if rollout.replacement:
                 rollout.replacement.give_up()
-            log(f"{rollout.kind} failed: {trouble.reason}")
+            failed = ChangeFailed(rollout.kind, trouble.reason)
+            note(failed)
             write(trouble.detail)
-            rollout.outcome.refused(f"{rollout.kind} failed: {trouble.reason}", trouble.detail)
+            rollout.outcome.refused(failed.text, trouble.detail)
 
     def replacement_gone(self, worker: WorkerHandle) -> None:
         """If this worker was to replace another, that one stays; why is not known yet."""
@@ -197,7 +201,7 @@ class Rollouts:
         old, new = replacement.old, replacement.done(current)
         if new:
             self.under_way = None
-            log(f"{rollout.kind} done: {new} has its slot")
+            note(WorkerRestartDone(new.identity, old.id))
             rollout.outcome.done({"slot": old.slot, "old": old.id, "new": new.id})
         elif why := replacement.impossible(current):
             self.fail(Trouble(why))
@@ -209,7 +213,7 @@ class Rollouts:
         generation = self._staffing.launch(terms or self._staffing.terms)
         if generation is None:
             raise LauncherError(self._record.reason)
-        log(f"{kind}ing: generation {generation.number} is being loaded")
+        note(ChangeBegun(kind, generation.number))
         return generation
 
     def _current_unless_busy(self) -> Generation:

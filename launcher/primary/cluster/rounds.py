@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 from functools import partial
 
+from launcher.events.workers import WorkerAged, WorkerFrozen, WorkerOverweight
 from launcher.ipc.notes import Note
 from launcher.policy.fitness import culprits, staggered
 from launcher.policy.lifecycle import WorkerState
 from launcher.primary.cluster.primary import Primary
-from launcher.primary.log import log
+from launcher.primary.journal import note
 from launcher.primary.notify import show_life
 from launcher.primary.processes.loading import Loading
 from launcher.primary.processes.worker_handle import WorkerHandle
@@ -61,7 +62,7 @@ class Rounds:
             self._end_frozen(worker, timeout)
 
     def _end_frozen(self, worker: WorkerHandle, timeout: float) -> None:
-        log(f"{worker} gives no sign of life for {timeout + _MARGIN:g} s: ending it")
+        note(WorkerFrozen(worker.identity, timeout + _MARGIN))
         worker.leave("timeout", counted=True)
         latest = int((self._primary.reactor.clock() - timeout) * 1e9)
         late = [note for note in worker.row.running() if note.started < latest]
@@ -101,11 +102,11 @@ class Rounds:
         settings = self._primary.settings
         over = worker.overweight.sample(_memory(worker, settings.max_memory), settings.max_memory)
         if settings.max_memory and over:
-            log(f"{worker} uses more than {settings.max_memory >> 20} MiB: replacing it")
+            note(WorkerOverweight(worker.identity, settings.max_memory >> 20))
             return "memory"
         lifetime = staggered(settings.max_lifetime, worker.slot, settings.wanted)
         if settings.max_lifetime and now - worker.since >= lifetime:
-            log(f"{worker} has served for {now - worker.since:.0f} s: replacing it")
+            note(WorkerAged(worker.identity, now - worker.since))
             return "recycle"
         return ""
 

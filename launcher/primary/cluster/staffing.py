@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from launcher.config.settings import Settings
+from launcher.events.cluster import Backoff, CrashLoop, PoolNotStarted
 from launcher.policy.restart import RestartPolicy
 from launcher.policy.staffing import (
     EXTERNAL,
@@ -20,7 +21,7 @@ from launcher.policy.staffing import (
 )
 from launcher.primary.cluster.auto_reload import AutoReload
 from launcher.primary.cluster.record import Record, Trouble
-from launcher.primary.log import log
+from launcher.primary.journal import note
 from launcher.primary.processes.generation import Generation, Terms
 from launcher.primary.processes.roster import Roster
 from launcher.primary.processes.worker_handle import WorkerHandle
@@ -136,9 +137,9 @@ class Staffing:
         try:
             return self._roster.launch(terms)
         except OSError as error:
-            reason = f"the pool could not be started: {error.strerror}"
-            self._record.trouble = Trouble(reason, fatal=True)
-            log(reason)
+            failed = PoolNotStarted(error.strerror or str(error))
+            self._record.trouble = Trouble(failed.text, fatal=True)
+            note(failed)
             self.died(stood_up=False)
             self._next_step.set_in(_RETRY)
             return None
@@ -171,10 +172,14 @@ class Staffing:
         ``stood_up``: whether it had lived before.
         """
         self._record.restarts["crash"] += 1
-        self._restart.died(self._reactor.clock(), stood_up)
+        now = self._reactor.clock()
+        self._restart.died(now, stood_up)
         self._auto_reload.follow(self.current, over=True)
+        wait = self._restart.next_start(now) - now
         if self.exhausted:
-            log(f"giving up after {self._restart.attempts} failed starts in a row")
+            note(CrashLoop(self._restart.attempts))
+        elif wait > 0:
+            note(Backoff(wait, self._restart.attempts))
         return not self.exhausted
 
     def _view(self, change: bool, reload: bool) -> View:

@@ -8,11 +8,12 @@ import select
 import socket
 from collections.abc import Callable, Sequence
 
+from launcher.events.cluster import AcceptFailed, AcceptResumed
 from launcher.ipc.channel import MAX_DESCRIPTORS
 from launcher.primary.connections.connections import Connection, Connections
 from launcher.primary.connections.dispatcher import Dispatcher
 from launcher.primary.connections.listeners import Listener
-from launcher.primary.log import log
+from launcher.primary.journal import note
 from launcher.primary.reactor import Reactor, Timer
 
 _BATCH = MAX_DESCRIPTORS
@@ -109,7 +110,7 @@ class Acceptor:
             return self._refused(error)
         if self._cannot:
             self._cannot = False
-            log("accepting again")
+            note(AcceptResumed())
         host, port = address[:2] if exact else ("", 0)
         try:
             batch.append(self._connections.add(accepted, index, host, port, exact))
@@ -124,7 +125,7 @@ class Acceptor:
         if error.errno not in _NOTHING_THERE:
             if not self._cannot:
                 self._cannot = True
-                log(f"cannot accept: {error.strerror}; connections wait until there is room")
+                note(AcceptFailed(error.strerror or str(error)))
             # What cannot be accepted stays in the backlog, so the listener stays
             # readable: polling on would spin.
             self._make_room(True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from launcher.errors import LauncherError
+from launcher.events.cluster import RoomExhausted, RoomRegained
 from launcher.ipc.messages import Shed
 from launcher.policy.capacity import (
     LEAST,
@@ -14,7 +15,7 @@ from launcher.policy.capacity import (
     wanted_room,
 )
 from launcher.primary.connections.connections import Connections
-from launcher.primary.log import log
+from launcher.primary.journal import note
 from launcher.primary.processes.worker_handle import WorkerHandle
 from launcher.primary.reactor import Reactor, Timer
 
@@ -68,18 +69,14 @@ class Room:
             limit = self._connections.limit
             if has_room(limit - len(self._connections), limit):
                 self._told = False
-                log("there is room for connections again")
+                note(RoomRegained())
             else:
                 self._next_look = self._reactor.call_later(_LOOK, self._look)
 
     def _tell_once(self) -> None:
         if not self._told:
             self._told = True
-            log(
-                f"{len(self._connections)} connections, and no room for more with"
-                f" {self._descriptors} descriptors (ulimit -n):"
-                " those that have been idle for longest are closed"
-            )
+            note(RoomExhausted(len(self._connections), self._descriptors))
 
     def _ask(self, wanted: int) -> None:
         counts = [worker.held for worker in self.workers]

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from launcher.config.inherited import inherited
 from launcher.errors import LauncherError
+from launcher.events.cluster import FolderLost, FolderRestored
 from launcher.primary import log
 from launcher.primary.control.server import ControlServer
+from launcher.primary.journal import note
 from launcher.state.cluster_folder import ClusterFolder
 
 if TYPE_CHECKING:
@@ -51,8 +53,8 @@ class FolderGuard:
         except LauncherError as error:
             if str(error) != self._told:
                 self._told = str(error)
-                log.log(f"its folder was removed and cannot be made anew: {error}")
+                note(FolderLost(str(error)))
             return
         self._told = ""
         self._primary.reopen_logs()
-        log.log(f"its folder was removed: {self._folder.path} is made anew")
+        note(FolderRestored(self._folder.path))

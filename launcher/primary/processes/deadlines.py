@@ -6,7 +6,9 @@ import signal
 from collections.abc import Callable
 from functools import partial
 
-from launcher.primary.log import log
+from launcher.events.cluster import PoolEndedByForce
+from launcher.events.workers import WorkerEndedByForce
+from launcher.primary.journal import note
 from launcher.primary.processes.generation import Generation
 from launcher.primary.processes.worker_handle import WorkerHandle
 from launcher.primary.reactor import Reactor
@@ -46,7 +48,7 @@ class Deadlines:
             worker.deadline.cancel()
 
         def late() -> None:
-            log(f"ending by force, not finished in time: {worker}")
+            note(WorkerEndedByForce(worker.identity))
             if worker.pid is None:  # its pool has not even forked it
                 generation.kill()
             worker.signal(signal.SIGKILL)
@@ -57,9 +59,7 @@ class Deadlines:
         """The pool was dismissed; it has ``graceful_timeout`` to collect what it has forked."""
 
         def late() -> None:
-            log(
-                f"ending by force, not finished in time: the pool of generation {generation.number}"
-            )
+            note(PoolEndedByForce(generation.number))
             generation.kill()
 
         seconds = max(LAST_MOMENT, generation.terms.settings.graceful_timeout)

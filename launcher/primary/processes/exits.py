@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import dataclass
+from typing import Self
 
+from launcher.events.workers import WorkerExited
+from launcher.policy.staffing import EXTERNAL
+from launcher.primary.processes.worker_handle import WorkerHandle
 from launcher.signals import CRASHES
 
 _FROM_WITHIN = CRASHES | {signal.SIGXCPU, signal.SIGXFSZ}
@@ -14,7 +18,7 @@ _FROM_WITHIN = CRASHES | {signal.SIGXCPU, signal.SIGXFSZ}
 
 @dataclass(frozen=True, slots=True)
 class LastExit:
-    """How the last worker that left a slot ended. Plain JSON values."""
+    """How the last worker that left a slot ended. Plain JSON values, made from `WorkerExited`."""
 
     slot: int
     id: int
@@ -26,6 +30,31 @@ class LastExit:
     """``crash``, ``timeout``, ``memory``, ``recycle``, ``reload``, ``restart``, ``scale``…"""
     when: float
     """Seconds since 1970: for people, nothing waits for it."""
+
+    @classmethod
+    def of(cls, event: WorkerExited, when: float) -> Self:
+        """The same, as ``describe`` shows it."""
+        which = event.which
+        return cls(
+            slot=which.slot,
+            id=which.worker,
+            pid=which.pid,
+            generation=which.generation,
+            code=event.code,
+            signal=event.signal,
+            reason=event.reason,
+            when=when,
+        )
+
+
+def exit_of(worker: WorkerHandle, status: int | None, asked: bool) -> WorkerExited:
+    """The end of a worker, with this ``status`` (as from wait(2)); None: not known yet.
+
+    ``asked``: whether it was asked to leave, or the cluster is ending.
+    """
+    code, killed_by = (None, None) if status is None else code_and_signal(status)
+    why = worker.leaving.why if worker.leaving else EXTERNAL
+    return WorkerExited(worker.identity, why, code, killed_by, asked, worker.error or "")
 
 
 def signal_name(number: int) -> str:

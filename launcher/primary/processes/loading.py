@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from launcher.primary.log import log
+from launcher.events.cluster import AppLoading, AppStillLoading
+from launcher.primary.journal import note
 from launcher.primary.processes.generation import Generation
 from launcher.primary.processes.roster import Roster
 
@@ -42,9 +43,6 @@ class Loading:
             return
         self._due[generation.number] = next_word(waited)
         if due == _FIRST:
-            log(f"loading {settings.app!r} …")
+            note(AppLoading(settings.app))
         else:
-            log(
-                f"still loading {settings.app!r}, for {waited:.0f} s; {left:.0f} s more are left"
-                " to it (--boot-timeout)"
-            )
+            note(AppStillLoading(settings.app, waited, left))

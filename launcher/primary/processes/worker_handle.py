@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from launcher.events.fact import Worker
 from launcher.ipc.channel import Channel, ChannelClosed
 from launcher.ipc.messages import Deal, Deals, Drain, Message, Resume, Retire
 from launcher.ipc.records import encode
@@ -88,7 +89,12 @@ class WorkerHandle:
         self._cpu_percent = 0.0
 
     def __str__(self) -> str:
-        return f"worker {self.id} (slot {self.slot}, pid {self.pid})"
+        return str(self.identity)
+
+    @property
+    def identity(self) -> Worker:
+        """Which worker it is, for events."""
+        return Worker(self.id, self.slot, self.pid, self.generation)
 
     @property
     def requests(self) -> int:

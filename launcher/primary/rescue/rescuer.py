@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from collections import Counter
 from collections.abc import Callable
 
 from launcher import refusals
 from launcher.descriptors import borrowed
+from launcher.events.workers import ConnectionsRescued
 from launcher.ipc.notes import Note
 from launcher.policy.lifecycle import WorkerState
 from launcher.policy.rescue import Action, Verdict, judge
 from launcher.primary.connections.connections import Connection, Connections
 from launcher.primary.connections.dispatcher import Dispatcher
 from launcher.primary.connections.farewell import Farewell
+from launcher.primary.journal import note as tell
 from launcher.primary.processes.totals import Durations
 from launcher.primary.processes.worker_handle import WorkerHandle
 from launcher.primary.rescue.accounting import figures
@@ -50,11 +53,12 @@ class Rescuer:
         """
         notes = {note.serial: note for note in worker.row.running()}
         again = []
+        outcomes: Counter[Action] = Counter()
         for connection in self._connections.take_all(worker):
             overdue = connection.serial in worker.overdue
             note = notes.get(connection.serial)
             verdict = self._verdict(connection, note, overdue)
-            self.rescued[verdict.action] += 1
+            outcomes[verdict.action] += 1
             if note and verdict.action in (Action.DEAL, Action.FINISH):
                 self.answered.note(max(0, int(self._clock() * 1e9) - note.started))
             if note and verdict.action is Action.RERUN:
@@ -62,6 +66,10 @@ class Rescuer:
                 again.append((connection, self._clock() - note.started * 1e-9))
             else:
                 self._carry_out(connection, verdict, overdue)
+        for action, count in outcomes.items():
+            self.rescued[action] += count
+        if outcomes:
+            tell(_rescued(worker, outcomes))
         if worker.leaving:
             self._inquest.absolve(worker, [connection for connection, _ in again])
         else:
@@ -135,6 +143,17 @@ class Rescuer:
             connection.written, connection.consumed = known.written, known.consumed
             if not known.consumed:  # what a proxy has said is still there, to be read again
                 connection.proxied = ""
+
+
+def _rescued(worker: WorkerHandle, outcomes: Counter[Action]) -> ConnectionsRescued:
+    return ConnectionsRescued(
+        worker.identity,
+        dealt=outcomes[Action.DEAL],
+        rerun=outcomes[Action.RERUN],
+        answered=outcomes[Action.ANSWER],
+        finished=outcomes[Action.FINISH],
+        cut=outcomes[Action.CUT],
+    )
 
 
 def _consume(fd: int, size: int) -> None:
