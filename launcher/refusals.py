@@ -29,3 +29,8 @@ NO_ROOM = _response(
     "There is no room now for the body of this request.",
     "Retry-After: 5",
 )
+
+
+def status_of(response: bytes) -> int:
+    """The status of a response (RFC 9112 section 4)."""
+    return int(response[9:12])

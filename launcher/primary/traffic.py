@@ -105,6 +105,11 @@ class Traffic:
         return self._rescuer.rescued
 
     @property
+    def refused(self) -> Mapping[int, int]:
+        """As `Farewell.refused`."""
+        return self._farewell.refused
+
+    @property
     def answered_by_the_dying(self) -> Durations:
         """As `Rescuer.answered`."""
         return self._rescuer.answered

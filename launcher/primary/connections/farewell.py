@@ -16,6 +16,7 @@ from collections import OrderedDict
 
 from launcher.descriptors import reset
 from launcher.primary.reactor import Reactor
+from launcher.refusals import status_of
 
 _LINGER = 2.0
 _LAST_LINGER = 0.25
@@ -27,6 +28,8 @@ class Farewell:
 
     def __init__(self, reactor: Reactor, most: int) -> None:
         """``most``: for more connections than that at once, the oldest are closed early."""
+        self.refused = dict.fromkeys((502, 503, 504), 0)
+        """Error responses since the start of the cluster, by status."""
         self._reactor = reactor
         self._most = most
         self._linger = _LINGER
@@ -45,6 +48,7 @@ class Farewell:
         sock = socket.socket(fileno=fd)
         with contextlib.suppress(OSError):
             if response:
+                self.refused[status_of(response)] += 1
                 sock.send(response, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
             sock.shutdown(socket.SHUT_WR)
         if len(self._leaving) >= self._most:

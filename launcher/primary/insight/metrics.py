@@ -115,6 +115,12 @@ def _connections(primary: Primary, workers: Sequence[WorkerHandle]) -> Iterator[
     waiting = primary.traffic.waiting + sum(worker.row.waiting for worker in workers)
     yield _gauge("launcher_connections_waiting", "Requests that wait for a thread.", waiting)
     yield Family(
+        "launcher_refused",
+        "counter",
+        "Requests that the primary itself has answered, by status.",
+        [Sample(count, {"code": str(status)}) for status, count in primary.traffic.refused.items()],
+    )
+    yield Family(
         "launcher_rescued",
         "counter",
         "Connections of workers that died, by what became of them.",

@@ -31,14 +31,14 @@ class Scene:
         stack.callback(self.reactor.close)
         self.connections = Connections(self.reactor, 100)
         self._clients = stack.enter_context(clients(self.connections))
-        farewell = Farewell(self.reactor, 100)
-        stack.callback(farewell.close)
+        self.farewell = Farewell(self.reactor, 100)
+        stack.callback(self.farewell.close)
         self.worker, self.other = FakeWorker(1, stack), FakeWorker(2, stack)
         self.done: list[tuple[Any, ...]] = []
         """What was asked of dispatcher and inquest, in their order."""
         parts: Any = self
         self.rescuer = Rescuer(
-            self.connections, farewell, parts, parts, rerun, lambda: self.reactor.now
+            self.connections, self.farewell, parts, parts, rerun, lambda: self.reactor.now
         )
 
     # As the dispatcher and the inquest
@@ -161,6 +161,7 @@ def test_a_request_that_may_not_gets_502(scene: Scene) -> None:
     assert len(scene.connections) == 0
     assert sum(scene.rescuer.answered.times) == 0
     assert scene.rescuer.rescued[Action.ANSWER] == 1
+    assert scene.farewell.refused == {502: 1, 503: 0, 504: 0}
 
 
 def test_so_do_all_where_none_is_to_run_again() -> None:
