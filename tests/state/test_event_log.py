@@ -201,6 +201,25 @@ def test_where_the_folder_is_made_anew_it_goes_on_there(scene: Scene, tmp_path: 
     assert scene.last() == [2]
 
 
+def test_a_reader_waits_where_the_file_was_removed(scene: Scene) -> None:
+    scene.keep(1)
+    assert scene.last() == [1]
+    (scene.path / "events.jsonl").unlink()
+    assert scene.more() == []
+    scene.keep(2)
+    assert scene.more() == [2]
+
+
+def test_a_line_has_the_time_of_day(scene: Scene) -> None:
+    before = datetime.now(UTC)
+    log = EventLog(scene.place, scene.said.append)
+    log.keep(ClusterStopped())
+    log.close()
+    (event,) = scene.reader.last(scene.place.dirfd, 1)
+    when = datetime.fromisoformat(event["ts"])
+    assert before - timedelta(seconds=1) < when <= datetime.now(UTC)
+
+
 def test_nothing_is_kept_where_no_command_could_find_it(scene: Scene) -> None:
     scene.place.findable = False
     scene.log.keep(ClusterStopped())

@@ -19,9 +19,11 @@ import pytest
 
 from launcher import places
 from launcher.errors import LauncherError, UsageError
+from launcher.events.cluster import ClusterStopped
 from launcher.places import state_path
 from launcher.state import cluster_folder
 from launcher.state.cluster_folder import ClusterFolder
+from launcher.state.event_log import EventLog, EventReader
 from launcher.state.files import open_own
 from launcher.state.home import Home, require_name
 from launcher.state.process_id import ProcessId
@@ -178,6 +180,20 @@ def test_only_clusters_are_listed(home: Home, path: Path, tmp_path: Path) -> Non
 
 
 # Claiming
+
+
+def test_the_events_of_a_cluster_are_in_its_folder_and_go_with_it(home: Home, path: Path) -> None:
+    with home.folder("web") as folder:
+        assert folder is None
+    with home.claim("web") as claimed:
+        log = EventLog(claimed, pytest.fail)
+        log.keep(ClusterStopped())
+        log.close()
+        (path / "web" / "events.jsonl.1").touch()
+        with home.folder("web") as folder:
+            assert folder is not None
+            assert EventReader().last(folder, 1)[0]["name"] == "web"
+    assert not (path / "web").exists()
 
 
 def test_a_claim_writes_who_holds_it(home: Home, path: Path) -> None:

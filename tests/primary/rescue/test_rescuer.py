@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from launcher.events.fact import Event
 from launcher.ipc.notes import CLOSES, LENGTH_UNKNOWN
 from launcher.policy.lifecycle import WorkerState
 from launcher.policy.rescue import Action
 from launcher.primary.connections.connections import Connection, Connections
 from launcher.primary.connections.farewell import Farewell
+from launcher.primary.journal import observed_by
 from launcher.primary.processes.worker_handle import WorkerHandle
 from launcher.primary.rescue.rescuer import Rescuer
 from launcher.refusals import BAD_GATEWAY, GATEWAY_TIMEOUT
@@ -113,6 +115,23 @@ def test_an_idle_one_goes_to_another_worker(scene: Scene) -> None:
         ("admit", second.serial),
         ("open", 1, [], 0),
     ]
+
+
+def test_what_becomes_of_them_is_told(scene: Scene) -> None:
+    seen: list[Event] = []
+    scene.come()
+    scene.run(scene.come())
+    scene.run(scene.come(), safe=False)
+    with observed_by(seen.append):
+        scene.died()
+        scene.died()
+    (told,) = seen
+    assert told.text == (
+        f"connections of {scene.worker}: 1 dealt again, 1 with a request to run again,"
+        " 1 answered with an error"
+    )
+    assert not told.logged
+    assert told.values().items() >= {"worker": 1, "dealt": 1, "rerun": 1, "answered": 1}.items()
 
 
 def test_a_request_that_may_run_again_waits_for_how_its_worker_died(scene: Scene) -> None:
