@@ -1,8 +1,8 @@
 """The log files of the clusters that are meant, as one log."""
 
 import heapq
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -13,7 +13,7 @@ from launcher.logs.reading import Line, LogReader
 from launcher.logs.wanted import EVERYTHING, Wanted
 from launcher.state.home import Home, require_name
 
-__all__ = ["Entry", "Watched", "chosen_logs", "home_of", "nothing_there", "why_none"]
+__all__ = ["Entry", "Troubles", "Watched", "chosen_logs", "home_of", "nothing_there", "why_none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,27 @@ class Entry:
         return wanted.takes(self.when, self.line.source, self.line.stream, self.line.text)
 
 
+class Troubles:
+    """Folders that cannot be used: the others are to be shown all the same."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        """``names``: the clusters that are meant."""
+        self._one_is_meant = len(names) == 1 and names[0] != "all"
+        self._told: set[str] = set()
+
+    @contextmanager
+    def told_once(self, name: str) -> Iterator[None]:
+        """Say what is wrong with a cluster's folder. LauncherError if no other cluster is meant."""
+        try:
+            yield
+        except LauncherError as error:
+            if self._one_is_meant:
+                raise
+            if name not in self._told:
+                self._told.add(name)
+                complain(str(error))
+
+
 class Watched:
     """The logs of the clusters that are meant."""
 
@@ -42,8 +63,7 @@ class Watched:
         self._wanted = wanted
         self._readers: dict[str, LogReader] = {}
         self._held: list[Entry] = []
-        self._told: set[str] = set()
-        """Clusters whose folder cannot be used, which was said."""
+        self._troubles = Troubles(names)
 
     def last(self, count: int, unfinished: bool) -> list[Entry]:
         """The last lines. LauncherError if there are no log files at all."""
@@ -76,19 +96,11 @@ class Watched:
         return self._home.names() if everything else self._names
 
     def _read(self, name: str, read: Callable[[LogReader, int], list[Line]]) -> list[Entry]:
-        try:
-            with self._home.logs(name) as folder:
-                if folder is None:
-                    return []
+        with self._troubles.told_once(name), self._home.logs(name) as folder:
+            if folder is not None:
                 reader = self._readers.setdefault(name, LogReader())
                 return [Entry(name, line) for line in read(reader, folder)]
-        except LauncherError as error:  # of the folder; the others are to be shown all the same
-            if len(self._names) == 1 and self._names != ("all",):
-                raise
-            if name not in self._told:
-                self._told.add(name)
-                complain(str(error))
-            return []
+        return []
 
 
 def chosen_logs(home: Home, names: Sequence[str]) -> list[str]:

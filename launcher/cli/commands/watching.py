@@ -9,10 +9,9 @@ from typing import Any
 import click
 
 from launcher.cli.asking.following import tail
-from launcher.cli.asking.logged import chosen_logs, home_of
+from launcher.cli.asking.logged import Troubles, chosen_logs, home_of
 from launcher.cli.options import cluster_names, version
-from launcher.cli.text import complain
-from launcher.errors import LauncherError, NothingToDo
+from launcher.errors import NothingToDo
 from launcher.logs.cleaning import harmless_json, printable
 from launcher.state.event_log import EventReader
 from launcher.state.home import Home
@@ -67,8 +66,7 @@ class _Histories:
         self._home = home
         self._names = names
         self._readers: dict[str, EventReader] = {}
-        self._told: set[str] = set()
-        """Clusters whose folder cannot be used, which was said."""
+        self._troubles = Troubles(names)
 
     def last(self, count: int) -> Events:
         """The last events of all. LauncherError if a name is no cluster's."""
@@ -83,18 +81,10 @@ class _Histories:
         return _by_time(self._read(name, EventReader.more) for name in names)
 
     def _read(self, name: str, read: Callable[[EventReader, int], Events]) -> Events:
-        try:
-            with self._home.folder(name) as folder:
-                if folder is None:
-                    return []
+        with self._troubles.told_once(name), self._home.folder(name) as folder:
+            if folder is not None:
                 return read(self._readers.setdefault(name, EventReader()), folder)
-        except LauncherError as error:  # of the folder; the others are to be shown all the same
-            if len(self._names) == 1 and self._names != ("all",):
-                raise
-            if name not in self._told:
-                self._told.add(name)
-                complain(str(error))
-            return []
+        return []
 
 
 def _by_time(found: Iterable[Events]) -> Events:

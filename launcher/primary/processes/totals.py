@@ -1,6 +1,6 @@
 """What the workers that are dead have done, for counters that never fall.
 
-`Record` counts for people, who may set it to zero; this is never set back.
+`Record` counts for people, and they may set it to zero; this is never set back.
 """
 
 from __future__ import annotations
