@@ -1,7 +1,7 @@
 """What happens in a cluster's life: a frozen type for each fact.
 
-Log lines, last exits, counters and what ``events`` shows are made from these, so that they
-cannot contradict each other. Each fact has a ``text``, which is its log line; an ``event``, the
+Log lines, last exits and what ``events`` shows are made from these, so that they cannot
+contradict each other. Each fact has a ``text``, which is its log line; an ``event``, the
 stable name of its kind; and `Event.values`: plain JSON values by stable keys. A quantity has its
 unit in its key, unless it is a count.
 

@@ -76,3 +76,16 @@ def test_a_clusters_life(console: Console) -> None:
 def test_where_there_is_nothing_to_show(console: Console) -> None:
     assert console.ok("events") == "nothing to do: there is no cluster\n"
     assert "'wbe'" in console.refused("events", "wbe")
+
+
+def test_where_events_cannot_be_kept_the_cluster_serves_and_says_so_once(console: Console) -> None:
+    place = console.home / "web" / "events.jsonl"
+    place.mkdir(parents=True, mode=0o700)
+    for folder in (console.home, place.parent):
+        folder.chmod(0o700)
+    console.ok("start", "web:app", "-w", "1", "-p", "0")
+    console.ok("reload", "web")
+    said = [line for line in console.ok("logs", "web", "-n", "100").splitlines() if "lost" in line]
+    (line,) = said
+    assert line.endswith(f"{place}: Is a directory; events are lost until it can be written")
+    assert console.ok("events", "web") == "nothing to do: nothing has happened yet\n"
