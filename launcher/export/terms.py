@@ -136,11 +136,12 @@ class Cluster:
     ) -> list[str]:
         """The options that make its settings where no file and no variable decides any.
 
-        But for ``leave_out``, and with ``instead`` in place of its own values.
+        But for ``leave_out``, and with ``instead`` in place of its own values. What an
+        environment of cluster.toml has decided is among them as any other setting is.
         """
         kept = self.settings.values()
         given = {row.name: kept[row.name] for row in OPTIONS if self._is_given(row, kept)}
-        return _options({**given, **instead}, leave_out)
+        return _options({**given, **instead}, {"environment", *leave_out})
 
     def flags_beside_its_file(self, leave_out: Set[str] = frozenset()) -> list[str]:
         """The options that make its settings of what its cluster.toml says."""

@@ -23,6 +23,9 @@ from launcher.export.systemd import export
 from tests.export.tools import cluster, text_of, wishes
 from tests.support import ROOT, children, eventually, title
 
+PLACES = sorted({str(ROOT), sys.prefix, sys.base_prefix})
+"""Those within another come after it."""
+
 UID = 61184
 """As systemd makes them up for DynamicUser=; nobody has it here."""
 
@@ -125,7 +128,7 @@ class Service:
             *("-e", f"trace=!{calls}", "-e", f"inject=!{calls}:error=EPERM", "-e", "signal=none"),
         ]
         places = [(str(project), "/srv/shop")]
-        places += [(place, place) for place in {str(ROOT), sys.prefix, sys.base_prefix}]
+        places += [(place, place) for place in PLACES]
         plan = {
             "places": places,
             "writable": ["/run/launcher/shop"],

@@ -27,6 +27,7 @@ SAMPLES = {
     "unix_socket_owner": ":0",
     "gunicorn_config": "python:conf",
     "status_bind": "unix:/run/a b.sock",
+    "reload_at": "0 4 * * *",
 }
 
 
@@ -53,7 +54,7 @@ def sample(row: Option) -> Any:
 
 
 CHANGED = {row.name: sample(row) for row in OPTIONS if sample(row) is not None}
-del CHANGED["app"], CHANGED["port"], CHANGED["name"]
+del CHANGED["app"], CHANGED["port"], CHANGED["name"], CHANGED["environment"]
 
 
 def test_nearly_every_option_is_tried() -> None:

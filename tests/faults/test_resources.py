@@ -329,6 +329,7 @@ def test_a_clock_that_jumps_a_day_changes_nothing(
 
 TELLS_THE_TIME = {
     "primary/log.py",
+    "primary/insight/metrics.py",
     "primary/cluster/record.py",
     "worker/exchange/access_log.py",
     "worker/exchange/plain_response.py",
