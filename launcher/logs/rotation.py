@@ -11,8 +11,8 @@ renames or truncates, a user removes. And any process may be stopped, or die, be
 steps.
 
 **Invariant.** A line is whole, in one file, which has a name or is open in a process that writes
-to it. The numbers of files only rise: what was ``.1`` becomes ``.2`` or goes, and never comes
-back.
+to it. The numbers of files only rise: what was ``.1`` becomes ``.2`` or goes. One file alone may
+come back, emptied: the oldest, if a child still writes to it (A1).
 
 There are two locks, both records of the file of marks (fcntl(2)), so the kernel drops them with
 their holder. The *turn to write* orders the lines and their marks. Appending is safe without it
@@ -31,11 +31,15 @@ lines in it. So where that is held the file just grows. Writer A rotates (`Rotat
 * *B looks between A3 and A4*, and there is no ``0.log``: without a turn B goes on in the file
   that it has open. With a turn B takes the name for free and makes the file, which A4 then
   replaces. That needs a B that was stopped with its turn for `PATIENCE` and goes on just between
-  two renames: the one way left for a line to be lost here.
-* *A dies after A2*: the next rotation empties the next file. *In A3*: one number is free, and the
+  two renames; then the line is lost.
+* *A child writes to the oldest file between A1 and A2*: A2 empties it, so that line goes with the
+  others of the file, whose time had come.
+* *A dies after A1*: the child goes on in the next file, which the next rotation empties. *After
+  A2*: likewise. *In A3*: one number is free, and the
   next A3 goes only up to it, so no file is renamed over another. *Before A4*: the next writer
   makes the file.
-* *A cannot go on* (no descriptor, no space): that shows at A2, before anything is renamed.
+* *A cannot go on* (no descriptor, no space): that shows at A2, when only the oldest file may have
+  been renamed.
 * *A child writes to the oldest file*: removing that would lose what it writes from then on.
   Whether it does, the kernel tells (`is_being_written`). Where no full file is kept, the file is
   emptied in place.

@@ -29,7 +29,8 @@ What the primary finds when the worker dies behind each step (`launcher.policy.r
     consumes, the rest         the length          its length       another worker
     clears the note            (no note)           (no note)        is history
 
-There is no step behind which two rows look alike. The note counts from the moment its state is
+Rows that look alike are dealt with alike, and after the last step the request has left the
+kernel, so a dead worker's connection is never misread. The note counts from the moment its state is
 set, which is written last and cleared first, so a kill in the middle of writing leaves none
 (`launcher.ipc.notes`).
 

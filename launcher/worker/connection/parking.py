@@ -32,8 +32,8 @@ a connection and parks it; thread B has taken an event for it:
 Each writes first and then reads what the other writes, so one of the two sees it (as in
 Dekker's algorithm). ``missed`` may stay set when nothing is missed any more; that costs a look.
 
-* *An order to retire* is such a word to all connections at once: the main thread sets the flag
-  and then goes through ``parked``; a thread parks and then looks at the flag
+* *An order to retire* is a flag like ``missed``, for all connections at once: the main thread sets
+  it and then goes through ``parked``; a thread parks and then looks at the flag
   (``worker/serving/leaving.py``).
 * *A number that is reused*: an event that was taken before the old connection was closed is
   served for the new one, which costs a look. The main thread may mean the old connection and
@@ -73,7 +73,8 @@ _NOTHING = int(select.EPOLLET)
 """The kernel adds EPOLLHUP and EPOLLERR by itself, once each (epoll_ctl(2))."""
 
 _BATCH = 32
-"""Events taken at once. Those that a leader leaves are served by the next."""
+"""Events taken at once; those that a leader leaves are served by the next. With fewer, the call,
+which lets go of the interpreter, is paid more often."""
 
 
 class Parking:
