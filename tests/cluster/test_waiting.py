@@ -47,21 +47,6 @@ def all_asleep(stack: ExitStack, cluster: Cluster, threads: int, seconds: float)
     return asked
 
 
-def test_64_that_wait_at_once_are_run_at_once(start: Callable[..., Cluster]) -> None:
-    cluster = start("-w", "2")
-    with ExitStack() as stack:
-        begun = time.monotonic()
-        asked = [stack.enter_context(Request(cluster.address, "/sleep/4.0")) for _ in range(64)]
-        eventually(lambda: sum(figures(cluster, "active")) == 64)
-        assert {request.reply().status for request in asked} == {200}
-        # One after another on 4 threads each they would take 32 s.
-        assert time.monotonic() - begun < 16
-    for worker in cluster.workers():
-        assert worker["active"] <= worker["threads"] <= worker["threads_max"] == 64
-        assert worker["streaming"] == 0
-    assert cluster.status()["waiting"] == 0
-
-
 def test_a_number_of_threads_stays_as_it_is(start: Callable[..., Cluster]) -> None:
     cluster = start("-w", "1", "--threads", "3")
     with ExitStack() as stack:

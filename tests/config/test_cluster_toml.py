@@ -95,3 +95,39 @@ def test_what_is_no_text_or_too_large_or_not_there(path: str) -> None:
     Path(path).unlink()
     with pytest.raises(LauncherError, match="No such file or directory"):
         ConfigFile.load(path)
+
+
+PLACES = (
+    SHOP
+    + """
+[apps.web.environments.staging]
+threads = 2
+env = { MODE = "staging", TRACE = "1" }
+"""
+)
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> str:
+    path = tmp_path / "cluster.toml"
+    path.write_text(PLACES)
+    return str(path)
+
+
+def test_what_an_environment_says_wins_over_what_its_app_says(places: str) -> None:
+    file = ConfigFile.load(places)
+    there, elsewhere = file.section("web", "staging"), file.section("web")
+    assert (there.given["threads"].texts, elsewhere.given["threads"].texts) == (("2",), ("8",))
+    assert there.given["bind"].texts == ("0.0.0.0:8000",)
+    assert environment(places, "web", "staging") == {"MODE": "staging", "TRACE": "1"}
+    assert environment(places, "web") == {"MODE": "both"}
+
+
+def test_an_environment_that_is_not_in_it(places: str) -> None:
+    file = ConfigFile.load(places)
+    with pytest.raises(LauncherError, match=r"web has no environment 'live', only: staging$"):
+        file.section("web", "live")
+    with pytest.raises(LauncherError, match=r"'x', such as \[apps\.admin\.environments\.x\]$"):
+        file.section("admin", "x")
+    with pytest.raises(LauncherError, match=r"web has no environment 'live' any more$"):
+        environment(places, "web", "live")

@@ -32,6 +32,17 @@ def test_without_any_source_the_defaults_apply() -> None:
     assert found.sizing.startswith(f"{found.wanted}: ")
 
 
+def test_an_environment_is_for_apps_of_a_file() -> None:
+    with pytest.raises(UsageError, match=r"^--environment is for apps of a cluster\.toml$"):
+        settings(environment="live")
+
+
+@pytest.mark.parametrize("text", ["at four", "0 4 * *", "0 4 * * *; x"])
+def test_what_is_no_cron_expression(text: str) -> None:
+    with pytest.raises(UsageError, match=r"is no cron expression: write 0 4 \* \* \* for 4:00"):
+        settings(reload_at=text)
+
+
 def test_every_option_is_a_field_or_the_port() -> None:
     names = {field.name for field in fields(Settings)}
     assert {row.name for row in OPTIONS} - {"port"} == names - {

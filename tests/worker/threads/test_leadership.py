@@ -95,7 +95,7 @@ class Troupe:
             seat = Seat(len(self.seats), pad)
             seat.vacant = False
             self.seats.append(seat)
-            thread = threading.Thread(target=self._work, args=(seat,))
+            thread = threading.Thread(target=self._work, args=(seat,), daemon=True)
             thread.start()
             self._threads.append(thread)
             return True
